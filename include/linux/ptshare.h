@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _LINUX_PTSHARE_H
+#define _LINUX_PTSHARE_H
+
+/*
+ * Page table sharing: the one face of mm/ptshare towards the rest of mm.
+ *
+ * Processes that map a file MAP_SHARED in the same way use one set of PTE
+ * tables. A shared table is owned by a *host*, an mm that never runs, with
+ * one VMA that maps the whole file; processes that use it are its *sharers*.
+ * See Documentation/mm/ptshare.rst for the design, the locks and the life of
+ * a table.
+ *
+ * What code outside mm/ptshare has to know:
+ *
+ *  - Whether a PTE table is shared is asked of the table, by a pointer into
+ *    it and with its lock held, never of a PMD value read earlier: a sharer's
+ *    PMD may be linked and unlinked under the mmap or VMA lock held for read.
+ *  - Through a sharer, PTEs of a shared table may be filled, upgraded and
+ *    aged, never cleared or downgraded. An operation that would do so unlinks
+ *    the table from its mm, or leaves it alone.
+ *  - rmap and truncation find the table through its host, and TLB flushes of
+ *    a host reach every sharer. That happens below flush_tlb_mm_range() and
+ *    arch_tlbbatch_add_pending(), so their callers need not know.
+ */
+
+#include <linux/jump_label.h>
+#include <linux/mm_types.h>
+
+struct address_space;
+struct arch_tlbflush_unmap_batch;
+struct folio;
+struct mmu_gather;
+struct page_vma_mapped_walk;
+struct ptshare_host;
+struct ptshare_table;
+struct rmap_walk_control;
+struct vm_fault;
+struct zap_details;
+
+#ifdef CONFIG_PTSHARE
+
+#define PTSHARE_GATHER_LOCAL	8
+
+/**
+ * struct ptshare_gather - tables unlinked by an mmu_gather, not yet put
+ * @tables: @local, or a page when there are more of them
+ * @nr: tables collected
+ * @max: room in @tables
+ * @local: room for the common, small unmap
+ */
+struct ptshare_gather {
+	struct ptshare_table	**tables;
+	unsigned int		nr;
+	unsigned int		max;
+	struct ptshare_table	*local[PTSHARE_GATHER_LOCAL];
+};
+
+DECLARE_STATIC_KEY_FALSE(ptshare_key);
+
+/*
+ * Once true it stays so: as long as a table is shared every hook has to see
+ * it, whatever vm.ptshare says now.
+ */
+static inline bool ptshare_active(void)
+{
+	return static_branch_unlikely(&ptshare_key);
+}
+
+/* Is @mm a host? Its flushes concern its members, its cpumask is empty. */
+static inline bool ptshare_is_host(const struct mm_struct *mm)
+{
+	return ptshare_active() && unlikely(mm->ptshare_host);
+}
+
+void ptshare_mm_init(struct mm_struct *mm);
+void ptshare_mm_check(struct mm_struct *mm);
+void ptshare_gather_init(struct mmu_gather *tlb);
+
+#else /* !CONFIG_PTSHARE */
+
+/*
+ * The compiler then drops every hook below, and with it the reference to the
+ * function behind it.
+ */
+static inline bool ptshare_active(void)
+{
+	return false;
+}
+
+static inline bool ptshare_is_host(const struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline void ptshare_mm_init(struct mm_struct *mm) {}
+static inline void ptshare_mm_check(struct mm_struct *mm) {}
+static inline void ptshare_gather_init(struct mmu_gather *tlb) {}
+
+#endif /* CONFIG_PTSHARE */
+
+/*
+ * The hooks: a static branch each until page tables are shared for the first
+ * time. What they do is described with the functions behind them.
+ */
+
+/* Faults */
+
+bool __ptshare_link(struct vm_fault *vmf);
+
+static inline bool ptshare_link(struct vm_fault *vmf)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_link(vmf);
+}
+
+struct vm_area_struct *__ptshare_pte_vma(pte_t *pte,
+					 struct vm_area_struct *vma);
+
+static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
+						     struct vm_area_struct *vma)
+{
+	if (!ptshare_active())
+		return vma;
+	return __ptshare_pte_vma(pte, vma);
+}
+
+/* Unmap, truncate */
+
+bool __ptshare_zap(struct mmu_gather *tlb, struct vm_area_struct *vma,
+		   pmd_t *pmd, unsigned long addr, pte_t *pte, spinlock_t *ptl,
+		   struct zap_details *details);
+
+static inline bool ptshare_zap(struct mmu_gather *tlb,
+			       struct vm_area_struct *vma, pmd_t *pmd,
+			       unsigned long addr, pte_t *pte, spinlock_t *ptl,
+			       struct zap_details *details)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_zap(tlb, vma, pmd, addr, pte, ptl, details);
+}
+
+bool __ptshare_free(struct mmu_gather *tlb, pmd_t *pmd, unsigned long addr);
+
+static inline bool ptshare_free(struct mmu_gather *tlb, pmd_t *pmd,
+				unsigned long addr)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_free(tlb, pmd, addr);
+}
+
+void __ptshare_put_unlinked(struct mmu_gather *tlb);
+
+static inline void ptshare_put_unlinked(struct mmu_gather *tlb)
+{
+	if (ptshare_active())
+		__ptshare_put_unlinked(tlb);
+}
+
+void __ptshare_gather_finish(struct mmu_gather *tlb);
+
+static inline void ptshare_gather_finish(struct mmu_gather *tlb)
+{
+	if (ptshare_active())
+		__ptshare_gather_finish(tlb);
+}
+
+void __ptshare_zap_hosts(struct address_space *mapping, pgoff_t first,
+			 pgoff_t last, struct zap_details *details);
+
+static inline void ptshare_zap_hosts(struct address_space *mapping,
+				     pgoff_t first, pgoff_t last,
+				     struct zap_details *details)
+{
+	if (ptshare_active())
+		__ptshare_zap_hosts(mapping, first, last, details);
+}
+
+void __ptshare_mapping_release(struct address_space *mapping);
+
+static inline void ptshare_mapping_release(struct address_space *mapping)
+{
+	if (ptshare_active())
+		__ptshare_mapping_release(mapping);
+}
+
+/* TLB flushes of a host; true: done for its members */
+
+bool __ptshare_flush(struct mm_struct *mm);
+
+static inline bool ptshare_flush(struct mm_struct *mm)
+{
+	if (!ptshare_is_host(mm))
+		return false;
+	return __ptshare_flush(mm);
+}
+
+bool __ptshare_batch_flush(struct arch_tlbflush_unmap_batch *batch,
+			   struct mm_struct *mm, unsigned long uaddr);
+
+static inline bool ptshare_batch_flush(struct arch_tlbflush_unmap_batch *batch,
+				       struct mm_struct *mm,
+				       unsigned long uaddr)
+{
+	if (!ptshare_is_host(mm))
+		return false;
+	return __ptshare_batch_flush(batch, mm, uaddr);
+}
+
+/* Reverse mapping */
+
+bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
+			 struct rmap_walk_control *rwc);
+
+static inline bool ptshare_rmap_walk(struct folio *folio,
+				     struct address_space *mapping,
+				     struct rmap_walk_control *rwc)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_rmap_walk(folio, mapping, rwc);
+}
+
+bool __ptshare_walk_skip(struct page_vma_mapped_walk *pvmw);
+
+static inline bool ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_walk_skip(pvmw);
+}
+
+int __ptshare_references(struct vm_area_struct *vma, unsigned long addr);
+
+static inline int ptshare_references(struct vm_area_struct *vma,
+				     unsigned long addr)
+{
+	if (!ptshare_active())
+		return 1;
+	return __ptshare_references(vma, addr);
+}
+
+/* What a process does to its own mappings */
+
+bool __ptshare_protect(struct mmu_gather *tlb, struct vm_area_struct *vma,
+		       pmd_t *pmd, unsigned long addr, pte_t *pte,
+		       spinlock_t *ptl, bool prot_numa);
+
+static inline bool ptshare_protect(struct mmu_gather *tlb,
+				   struct vm_area_struct *vma, pmd_t *pmd,
+				   unsigned long addr, pte_t *pte,
+				   spinlock_t *ptl, bool prot_numa)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_protect(tlb, vma, pmd, addr, pte, ptl, prot_numa);
+}
+
+bool __ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
+		      unsigned long addr, pte_t *pte, spinlock_t *ptl);
+
+static inline bool ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
+				  unsigned long addr, pte_t *pte,
+				  spinlock_t *ptl)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_unlink(vma, pmd, addr, pte, ptl);
+}
+
+void __ptshare_unlink_range(struct vm_area_struct *vma, unsigned long start,
+			    unsigned long end);
+
+static inline void ptshare_unlink_range(struct vm_area_struct *vma,
+					unsigned long start, unsigned long end)
+{
+	if (ptshare_active())
+		__ptshare_unlink_range(vma, start, end);
+}
+
+void __ptshare_unlink_mm(struct mm_struct *mm);
+
+static inline void ptshare_unlink_mm(struct mm_struct *mm)
+{
+	if (ptshare_active())
+		__ptshare_unlink_mm(mm);
+}
+
+void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
+			  unsigned long end, long adjust_next);
+
+static inline void ptshare_adjust_vma(struct vm_area_struct *vma,
+				      unsigned long start, unsigned long end,
+				      long adjust_next)
+{
+	if (ptshare_active())
+		__ptshare_adjust_vma(vma, start, end, adjust_next);
+}
+
+bool __ptshare_collapse_skip(pmd_t *pmd);
+
+static inline bool ptshare_collapse_skip(pmd_t *pmd)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_collapse_skip(pmd);
+}
+
+/* What is reported about it */
+
+unsigned int __ptshare_links(pte_t *pte);
+
+static inline unsigned int ptshare_links(pte_t *pte)
+{
+	if (!ptshare_active())
+		return 1;
+	return __ptshare_links(pte);
+}
+
+unsigned long __ptshare_rss(struct mm_struct *mm, unsigned long *file,
+			    unsigned long *shmem);
+
+static inline unsigned long ptshare_rss_add(struct mm_struct *mm,
+					    unsigned long *file,
+					    unsigned long *shmem)
+{
+	if (!ptshare_active())
+		return 0;
+	return __ptshare_rss(mm, file, shmem);
+}
+
+static inline unsigned long ptshare_rss(struct mm_struct *mm)
+{
+	unsigned long file = 0, shmem = 0;
+
+	return ptshare_rss_add(mm, &file, &shmem);
+}
+
+#endif /* _LINUX_PTSHARE_H */

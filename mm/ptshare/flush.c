@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * TLB flushes of a host: to every member.
+ *
+ * Who has to be flushed after a PTE of a shared table was cleared or
+ * downgraded? Every mm whose hardware walked the table before, and that is on
+ * the list: it was put there before its PMD was set, and stays until it has
+ * flushed, on its own account, after clearing the PMD. An mm that joins after
+ * the list was read sets its PMD later still, and its walks find the new PTE.
+ *
+ * For both sides to agree, the PTE must be written before the list is read,
+ * and the list before the PMD. x86 keeps stores in order, and page walks
+ * after them, with the locked operation of the PMD lock between list and PMD;
+ * the barrier below is the other side's.
+ */
+
+#include <linux/sched.h>
+
+#include <asm/tlbflush.h>
+
+#include "internal.h"
+
+static void ptshare_add_members(struct ptshare_host *host,
+				struct arch_tlbflush_unmap_batch *batch,
+				unsigned long uaddr)
+{
+	struct ptshare_member *member;
+
+	spin_lock(&host->members_lock);
+	smp_mb__after_spinlock();
+	list_for_each_entry(member, &host->members, host_node)
+		arch_tlbbatch_add_pending(batch, member->mm, uaddr);
+	spin_unlock(&host->members_lock);
+}
+
+/**
+ * __ptshare_flush() - flush the TLBs of all members of a host, now
+ * @mm: the host's mm
+ *
+ * All pages, because members have the file at addresses of their own. One
+ * round of IPIs however many members there are: it goes to the CPUs that any
+ * of them runs on; for those that run nowhere the raised generation is
+ * enough, they flush when they are switched to.
+ *
+ * What the task has deferred for reclaim is flushed with it; the batch is the
+ * task's own, and having too little to flush later does no harm.
+ *
+ * Context: Interrupts enabled. Called under PTE locks.
+ * Return: true, this was all.
+ */
+bool __ptshare_flush(struct mm_struct *mm)
+{
+	struct arch_tlbflush_unmap_batch *batch = &current->tlb_ubc.arch;
+
+	count_vm_event(PTSHARE_FLUSH);
+	ptshare_add_members(mm->ptshare_host, batch, 0);
+	arch_tlbbatch_flush(batch);
+	return true;
+}
+
+/**
+ * __ptshare_batch_flush() - add all members of a host to a batch
+ * @batch: what arch_tlbbatch_flush() will flush
+ * @mm: the host's mm
+ * @uaddr: address of a cleared PTE
+ *
+ * Context: PTE lock.
+ * Return: true, this was all.
+ */
+bool __ptshare_batch_flush(struct arch_tlbflush_unmap_batch *batch,
+			   struct mm_struct *mm, unsigned long uaddr)
+{
+	count_vm_event(PTSHARE_FLUSH_BATCHED);
+	ptshare_add_members(mm->ptshare_host, batch, uaddr);
+	return true;
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reverse mapping: from a folio or a range of the file to shared PTEs.
+ *
+ * Hosts are visited before i_mmap. A folio that only shared tables map is
+ * then unmapped, aged or found clean after as many visits as there are
+ * classes, however many processes map it.
+ */
+
+#include <linux/rmap.h>
+#include <linux/sched.h>
+
+#include "internal.h"
+
+/**
+ * __ptshare_rmap_walk() - walk the hosts of a file for a folio
+ * @folio: the folio, locked
+ * @mapping: its file
+ * @rwc: what to do
+ *
+ * Context: i_mmap_rwsem for read. May sleep if @rwc's functions do.
+ * Return: true if the walk is over.
+ */
+bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
+			 struct rmap_walk_control *rwc)
+{
+	pgoff_t pgoff = folio_pgoff(folio);
+	struct ptshare_host *host = NULL;
+	bool over = false;
+
+	while (!over && (host = ptshare_host_next(mapping, host))) {
+		struct vm_area_struct *vma = host->vma;
+
+		if (pgoff + folio_nr_pages(folio) > vma_pages(vma))
+			continue;
+		cond_resched();
+		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
+			continue;
+		over = !rwc->rmap_one(folio, vma, pgoff << PAGE_SHIFT,
+				      rwc->arg) ||
+		       (rwc->done && rwc->done(folio));
+	}
+	if (over)
+		ptshare_host_put(host);
+	return over;
+}
+
+/**
+ * __ptshare_walk_skip() - keep rmap away from shared tables of sharers
+ * @pvmw: a walk that has mapped a PTE, and locked it or not
+ *
+ * What is in there was, or will be, found through the host; counting it for
+ * the sharer would get its RSS wrong and flush it alone.
+ *
+ * Return: true if the table is shared and @pvmw moved on behind it. Then no
+ *	PTE is mapped or locked.
+ */
+bool __ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
+{
+	if (pvmw->vma->vm_mm->ptshare_host || !ptshare_pte_table(pvmw->pte))
+		return false;
+
+	if (pvmw->ptl) {
+		spin_unlock(pvmw->ptl);
+		pvmw->ptl = NULL;
+	}
+	pte_unmap(pvmw->pte);
+	pvmw->pte = NULL;
+	pvmw->address = (pvmw->address & PMD_MASK) + PMD_SIZE;
+	if (!pvmw->address)
+		pvmw->address = ULONG_MAX;
+	count_vm_event(PTSHARE_RMAP_SKIP);
+	return true;
+}
+
+/**
+ * __ptshare_references() - weigh a reference found by folio_referenced()
+ * @vma: the VMA the reference was found in
+ * @addr: the address
+ *
+ * Reclaim keeps a page that more than one mapping has referenced. The one
+ * accessed bit of a shared table stands for all who link it.
+ *
+ * Return: how many mappings to count, 1 or 2.
+ */
+int __ptshare_references(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct ptshare_host *host = vma->vm_mm->ptshare_host;
+	struct ptshare_table *table;
+	int links = 1;
+
+	if (!host)
+		return 1;
+
+	rcu_read_lock();
+	table = xa_load(&host->tables, addr >> PMD_SHIFT);
+	if (table)
+		links = clamp(atomic_read(&table->links), 1, 2);
+	rcu_read_unlock();
+	return links;
+}
+
+/**
+ * __ptshare_zap_hosts() - unmap a range of a file from shared tables
+ * @mapping: the file
+ * @first: first page, page offset
+ * @last: last page, page offset
+ * @details: of the zap; marked as one that sharers' tables survive
+ *
+ * Context: i_mmap_rwsem for read. May sleep.
+ */
+void __ptshare_zap_hosts(struct address_space *mapping, pgoff_t first,
+			 pgoff_t last, struct zap_details *details)
+{
+	struct ptshare_host *host = NULL;
+
+	details->zap_flags |= ZAP_FLAG_MAPPING;
+	while ((host = ptshare_host_next(mapping, host))) {
+		pgoff_t end = min(last, vma_pages(host->vma) - 1);
+
+		if (first > end)
+			continue;
+		zap_page_range_single(host->vma, first << PAGE_SHIFT,
+				      (end - first + 1) << PAGE_SHIFT, details);
+	}
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shared tables: from the first link to the last. See internal.h for the
+ * states and what keeps them apart.
+ */
+
+#include <linux/slab.h>
+
+#include <asm/pgalloc.h>
+
+#include "../internal.h"
+#include "internal.h"
+
+/* Walk to, and if need be build, the PMD of @host for @chunk. May sleep. */
+static pmd_t *ptshare_host_pmd(struct ptshare_host *host, pgoff_t chunk)
+{
+	unsigned long addr = chunk << PMD_SHIFT;
+	p4d_t *p4d;
+	pud_t *pud;
+
+	p4d = p4d_alloc(host->mm, pgd_offset(host->mm, addr), addr);
+	if (!p4d)
+		return NULL;
+	pud = pud_alloc(host->mm, p4d, addr);
+	if (!pud)
+		return NULL;
+	return pmd_alloc(host->mm, pud, addr);
+}
+
+static void ptshare_table_free(struct ptshare_table *table)
+{
+	pte_free(table->host->mm, table->page);
+	kfree(table);
+}
+
+static void ptshare_table_free_rcu(struct rcu_head *rcu)
+{
+	struct ptshare_table *table;
+
+	table = container_of(rcu, struct ptshare_table, rcu);
+	/* Not by table->host, which may be gone; no arch we support uses it. */
+	pte_free(NULL, table->page);
+	kfree(table);
+}
+
+static struct ptshare_table *ptshare_table_alloc(struct ptshare_host *host,
+						 pgoff_t chunk)
+{
+	struct ptshare_table *table;
+
+	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return NULL;
+	table->page = pte_alloc_one(host->mm);
+	if (!table->page) {
+		kfree(table);
+		return NULL;
+	}
+	table->host = host;
+	table->chunk = chunk;
+	atomic_set(&table->links, 1);
+	page_ptdesc(table->page)->pt_share = table;
+	return table;
+}
+
+/* Look @chunk up and count a link. */
+static struct ptshare_table *ptshare_table_find(struct ptshare_host *host,
+						pgoff_t chunk)
+{
+	struct ptshare_table *table;
+
+	rcu_read_lock();
+	table = xa_load(&host->tables, chunk);
+	if (table && !atomic_inc_not_zero(&table->links))
+		table = NULL;
+	rcu_read_unlock();
+	return table;
+}
+
+/*
+ * The same, under host->tables.xa_lock, where links cannot fall to 0 and a
+ * table that is being torn down can be had back.
+ */
+static struct ptshare_table *ptshare_table_revive(struct ptshare_host *host,
+						  pgoff_t chunk)
+{
+	struct ptshare_table *table;
+
+	lockdep_assert_held(&host->tables.xa_lock);
+	table = xa_load(&host->tables, chunk);
+	if (!table)
+		return NULL;
+	if (!atomic_read(&table->links)) {
+		table->seq++;
+		count_vm_event(PTSHARE_TABLE_REVIVE);
+	}
+	atomic_inc(&table->links);
+	return table;
+}
+
+/**
+ * ptshare_table_get() - find or make the table for a part of the file
+ * @host: the host
+ * @chunk: which part, in units of PMD_SIZE
+ *
+ * A new table is in the host's page table before anybody can fill it.
+ *
+ * Context: May sleep. The caller's mm is a member of @host.
+ * Return: the table with a link counted, or NULL when out of memory.
+ */
+struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
+					pgoff_t chunk)
+{
+	struct ptshare_table *table, *new;
+	spinlock_t *ptl;
+	pmd_t *pmd;
+
+	table = ptshare_table_find(host, chunk);
+	if (table)
+		return table;
+
+	new = ptshare_table_alloc(host, chunk);
+	if (!new)
+		return NULL;
+	pmd = ptshare_host_pmd(host, chunk);
+	if (!pmd || xa_reserve(&host->tables, chunk, GFP_KERNEL_ACCOUNT)) {
+		ptshare_table_free(new);
+		return NULL;
+	}
+
+	xa_lock(&host->tables);
+	table = ptshare_table_revive(host, chunk);
+	if (!table) {
+		ptl = pmd_lock(host->mm, pmd);
+		VM_WARN_ON_ONCE(!pmd_none(*pmd));
+		mm_inc_nr_ptes(host->mm);
+		smp_wmb(); /* See comment in pmd_install() */
+		pmd_populate(host->mm, pmd, new->page);
+		spin_unlock(ptl);
+		/* Cannot fail, the slot is reserved. */
+		__xa_store(&host->tables, chunk, new, 0);
+		atomic_long_inc(&host->nr_tables);
+	}
+	xa_unlock(&host->tables);
+
+	if (table) {
+		ptshare_table_free(new);
+		return table;
+	}
+	count_vm_event(PTSHARE_TABLE_ALLOC);
+	return new;
+}
+
+/* The last PTE is gone and nobody links the table. Under xa_lock. */
+static void ptshare_table_erase(struct ptshare_table *table)
+{
+	struct ptshare_host *host = table->host;
+	unsigned long addr = ptshare_table_addr(table);
+	spinlock_t *ptl;
+	pmd_t *pmd;
+
+	pmd = mm_find_pmd(host->mm, addr);
+	if (WARN_ON_ONCE(!pmd))
+		return;
+
+	/*
+	 * No flush: the host never runs, and those who did use the table have
+	 * flushed their paging-structure caches before they put it.
+	 */
+	ptl = pmd_lock(host->mm, pmd);
+	VM_WARN_ON_ONCE(ptshare_pmd_table(*pmd) != table);
+	pmd_clear(pmd);
+	mm_dec_nr_ptes(host->mm);
+	spin_unlock(ptl);
+
+	__xa_erase(&host->tables, table->chunk);
+	atomic_long_dec(&host->nr_tables);
+}
+
+/**
+ * ptshare_table_put() - drop a link to a table
+ * @table: the table. The mm that linked it has flushed its TLB, or never had
+ *	the table in a PMD.
+ *
+ * The last one empties the table and frees it.
+ *
+ * Context: May sleep. The caller's mm is a member of the host, and stays one
+ *	until this returns.
+ */
+void ptshare_table_put(struct ptshare_table *table)
+{
+	/* The page cache may drop these pages: poison entries must go too. */
+	struct zap_details details = {
+		.even_cows = true,
+		.zap_flags = ZAP_FLAG_DROP_MARKER,
+	};
+	struct ptshare_host *host = table->host;
+	unsigned int seq;
+
+	if (!atomic_dec_and_lock(&table->links, &host->tables.xa_lock))
+		return;
+	if (table->tearing) {
+		/* Revived under a zapper, and dead again: ->seq tells it. */
+		xa_unlock(&host->tables);
+		return;
+	}
+
+	table->tearing = true;
+	do {
+		seq = table->seq;
+		xa_unlock(&host->tables);
+		ptshare_delay();
+		zap_page_range_single(host->vma, ptshare_table_addr(table),
+				      PMD_SIZE, &details);
+		ptshare_delay();
+		xa_lock(&host->tables);
+		if (atomic_read(&table->links)) {
+			table->tearing = false;
+			xa_unlock(&host->tables);
+			return;
+		}
+		if (table->seq != seq)
+			count_vm_event(PTSHARE_REZAP);
+	} while (table->seq != seq);
+	ptshare_table_erase(table);
+	xa_unlock(&host->tables);
+
+	count_vm_event(PTSHARE_TABLE_FREE);
+	/* Lockless walkers, software and GUP-fast, may still be in there. */
+	call_rcu(&table->rcu, ptshare_table_free_rcu);
+}
