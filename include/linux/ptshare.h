@@ -233,16 +233,6 @@ static inline bool ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
 	return __ptshare_walk_skip(pvmw);
 }
 
-int __ptshare_references(struct vm_area_struct *vma, unsigned long addr);
-
-static inline int ptshare_references(struct vm_area_struct *vma,
-				     unsigned long addr)
-{
-	if (!ptshare_active())
-		return 1;
-	return __ptshare_references(vma, addr);
-}
-
 /* What a process does to its own mappings */
 
 bool __ptshare_protect(struct mmu_gather *tlb, struct vm_area_struct *vma,

@@ -58,24 +58,29 @@ struct ptshare_check_walk {
 	unsigned long		links;
 };
 
-#define ptshare_fail(check, fmt, ...)					\
-	do {								\
-		(check)->failed++;					\
-		seq_printf((check)->seq, "FAILED: " fmt "\n", ##__VA_ARGS__); \
-	} while (0)
+static __printf(2, 3) void ptshare_fail(struct ptshare_check *check,
+					const char *fmt, ...)
+{
+	va_list args;
+
+	check->failed++;
+	seq_puts(check->seq, "FAILED: ");
+	va_start(args, fmt);
+	seq_vprintf(check->seq, fmt, args);
+	va_end(args);
+	seq_putc(check->seq, '\n');
+}
 
 static int ptshare_check_pmd(pmd_t *pmd, unsigned long addr,
 			     unsigned long next, struct mm_walk *walk)
 {
 	struct ptshare_check_walk *cw = walk->private;
 	struct vm_area_struct *vma = walk->vma;
-	struct ptshare_table *table;
+	spinlock_t *ptl = pmd_lock(walk->mm, pmd);
+	struct ptshare_table *table = ptshare_pmd_table(*pmd);
 	pgoff_t chunk = 0;
-	spinlock_t *ptl;
 	bool mine;
 
-	ptl = pmd_lock(walk->mm, pmd);
-	table = ptshare_pmd_table(*pmd);
 	mine = table && table->host == cw->host;
 	if (mine)
 		chunk = table->chunk;

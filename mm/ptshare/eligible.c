@@ -26,8 +26,10 @@ static int ptshare_policy __read_mostly = PTSHARE_NEVER;
 
 /*
  * A host costs a handful of pages (an mm, the upper levels of its page table),
- * a shared table saves one for every sharer but the first. Below this size,
- * bytes, a file with few sharers would lose.
+ * a shared table saves one for every sharer but the first. A file smaller than
+ * this, in bytes, would lose if it has few sharers. It is the file that counts:
+ * a mapping may be cut in pieces, say by mprotect(), and be whole again, but
+ * private tables that the pieces got would stay.
  */
 #define PTSHARE_MIN_SIZE	(8 * PMD_SIZE)
 
@@ -67,7 +69,7 @@ static bool ptshare_vma_eligible(struct vm_area_struct *vma)
 	if (mm_has_notifiers(vma->vm_mm))
 		return false;
 
-	return vma->vm_end - vma->vm_start >= PTSHARE_MIN_SIZE;
+	return i_size_read(vma->vm_file->f_mapping->host) >= PTSHARE_MIN_SIZE;
 }
 
 /* Is the chunk at @addr all inside @vma, and a chunk of the file too? */

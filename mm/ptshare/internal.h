@@ -116,7 +116,7 @@ struct ptshare_host {
 	struct vm_area_struct	*vma;
 	struct xarray		tables;
 	atomic_long_t		nr_tables;
-	spinlock_t		members_lock;
+	spinlock_t		members_lock;	/* protects members */
 	struct list_head	members;
 	struct rcu_head		rcu;
 };

@@ -27,6 +27,21 @@ static bool ptshare_poisoned(struct ptshare_table *table, unsigned long addr)
 	return is_swap_pte(ptent) && is_hwpoison_entry(pte_to_swp_entry(ptent));
 }
 
+/* Point the PMD of a fault at a table, if nobody was faster. */
+static bool ptshare_set_pmd(struct vm_fault *vmf, struct ptshare_table *table)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	spinlock_t *ptl = pmd_lock(mm, vmf->pmd);
+	bool set = pmd_none(*vmf->pmd);
+
+	if (set) {
+		smp_wmb(); /* See comment in pmd_install() */
+		pmd_populate(mm, vmf->pmd, table->page);
+	}
+	spin_unlock(ptl);
+	return set;
+}
+
 /**
  * __ptshare_link() - link a shared table at a faulting address
  * @vmf: the fault; vmf->pmd is allocated, and none as far as the caller knows
@@ -48,7 +63,6 @@ bool __ptshare_link(struct vm_fault *vmf)
 	struct ptshare_table *table;
 	struct ptshare_host *host;
 	bool linked = false;
-	spinlock_t *ptl;
 
 	if (!ptshare_eligible(vmf))
 		return false;
@@ -62,17 +76,9 @@ bool __ptshare_link(struct vm_fault *vmf)
 	if (!table)
 		goto leave;
 
-	if (!ptshare_poisoned(table, vmf->address)) {
-		ptshare_delay();
-		ptl = pmd_lock(mm, vmf->pmd);
-		if (pmd_none(*vmf->pmd)) {
-			smp_wmb(); /* See comment in pmd_install() */
-			pmd_populate(mm, vmf->pmd, table->page);
-			linked = true;
-		}
-		spin_unlock(ptl);
-	}
-
+	ptshare_delay();
+	linked = !ptshare_poisoned(table, vmf->address) &&
+		 ptshare_set_pmd(vmf, table);
 	if (!linked)
 		ptshare_table_put(table);
 leave:
@@ -172,12 +178,12 @@ static void ptshare_gather_reserve(struct mmu_gather *tlb)
 static bool ptshare_unlink_pmd(struct mmu_gather *tlb, pmd_t *pmd,
 			       unsigned long addr)
 {
+	spinlock_t *ptl = pmd_lockptr(tlb->mm, pmd);
 	struct ptshare_table *table;
-	spinlock_t *ptl;
 
 	ptshare_gather_reserve(tlb);
 
-	ptl = pmd_lock(tlb->mm, pmd);
+	spin_lock(ptl);
 	table = ptshare_pmd_table(*pmd);
 	if (table)
 		pmd_clear(pmd);
@@ -353,8 +359,8 @@ void __ptshare_unlink_range(struct vm_area_struct *vma, unsigned long start,
  */
 void __ptshare_unlink_mm(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
 
 	mmap_assert_write_locked(mm);
 	for_each_vma(vmi, vma) {

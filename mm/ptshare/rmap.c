@@ -74,33 +74,6 @@ bool __ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
 }
 
 /**
- * __ptshare_references() - weigh a reference found by folio_referenced()
- * @vma: the VMA the reference was found in
- * @addr: the address
- *
- * Reclaim keeps a page that more than one mapping has referenced. The one
- * accessed bit of a shared table stands for all who link it.
- *
- * Return: how many mappings to count, 1 or 2.
- */
-int __ptshare_references(struct vm_area_struct *vma, unsigned long addr)
-{
-	struct ptshare_host *host = vma->vm_mm->ptshare_host;
-	struct ptshare_table *table;
-	int links = 1;
-
-	if (!host)
-		return 1;
-
-	rcu_read_lock();
-	table = xa_load(&host->tables, addr >> PMD_SHIFT);
-	if (table)
-		links = clamp(atomic_read(&table->links), 1, 2);
-	rcu_read_unlock();
-	return links;
-}
-
-/**
  * __ptshare_zap_hosts() - unmap a range of a file from shared tables
  * @mapping: the file
  * @first: first page, page offset

@@ -98,6 +98,44 @@ static struct ptshare_table *ptshare_table_revive(struct ptshare_host *host,
 	return table;
 }
 
+/*
+ * Put a new table where rmap and truncation look, and then where links do.
+ * Under xa_lock, with a slot reserved: storing cannot fail.
+ */
+static void ptshare_table_install(struct ptshare_table *table, pmd_t *pmd)
+{
+	struct ptshare_host *host = table->host;
+	spinlock_t *ptl = pmd_lock(host->mm, pmd);
+
+	VM_WARN_ON_ONCE(!pmd_none(*pmd));
+	mm_inc_nr_ptes(host->mm);
+	smp_wmb(); /* See comment in pmd_install() */
+	pmd_populate(host->mm, pmd, table->page);
+	spin_unlock(ptl);
+
+	__xa_store(&host->tables, table->chunk, table, 0);
+	atomic_long_inc(&host->nr_tables);
+}
+
+/*
+ * The other way round, when the last PTE is gone and nobody links the table.
+ * No flush: the host never runs, and those who did use the table have flushed
+ * their paging-structure caches before they put it. Under xa_lock.
+ */
+static void ptshare_table_remove(struct ptshare_table *table, pmd_t *pmd)
+{
+	struct ptshare_host *host = table->host;
+	spinlock_t *ptl = pmd_lock(host->mm, pmd);
+
+	VM_WARN_ON_ONCE(ptshare_pmd_table(*pmd) != table);
+	pmd_clear(pmd);
+	mm_dec_nr_ptes(host->mm);
+	spin_unlock(ptl);
+
+	__xa_erase(&host->tables, table->chunk);
+	atomic_long_dec(&host->nr_tables);
+}
+
 /**
  * ptshare_table_get() - find or make the table for a part of the file
  * @host: the host
@@ -112,7 +150,6 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 					pgoff_t chunk)
 {
 	struct ptshare_table *table, *new;
-	spinlock_t *ptl;
 	pmd_t *pmd;
 
 	table = ptshare_table_find(host, chunk);
@@ -130,17 +167,8 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 
 	xa_lock(&host->tables);
 	table = ptshare_table_revive(host, chunk);
-	if (!table) {
-		ptl = pmd_lock(host->mm, pmd);
-		VM_WARN_ON_ONCE(!pmd_none(*pmd));
-		mm_inc_nr_ptes(host->mm);
-		smp_wmb(); /* See comment in pmd_install() */
-		pmd_populate(host->mm, pmd, new->page);
-		spin_unlock(ptl);
-		/* Cannot fail, the slot is reserved. */
-		__xa_store(&host->tables, chunk, new, 0);
-		atomic_long_inc(&host->nr_tables);
-	}
+	if (!table)
+		ptshare_table_install(new, pmd);
 	xa_unlock(&host->tables);
 
 	if (table) {
@@ -149,32 +177,6 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 	}
 	count_vm_event(PTSHARE_TABLE_ALLOC);
 	return new;
-}
-
-/* The last PTE is gone and nobody links the table. Under xa_lock. */
-static void ptshare_table_erase(struct ptshare_table *table)
-{
-	struct ptshare_host *host = table->host;
-	unsigned long addr = ptshare_table_addr(table);
-	spinlock_t *ptl;
-	pmd_t *pmd;
-
-	pmd = mm_find_pmd(host->mm, addr);
-	if (WARN_ON_ONCE(!pmd))
-		return;
-
-	/*
-	 * No flush: the host never runs, and those who did use the table have
-	 * flushed their paging-structure caches before they put it.
-	 */
-	ptl = pmd_lock(host->mm, pmd);
-	VM_WARN_ON_ONCE(ptshare_pmd_table(*pmd) != table);
-	pmd_clear(pmd);
-	mm_dec_nr_ptes(host->mm);
-	spin_unlock(ptl);
-
-	__xa_erase(&host->tables, table->chunk);
-	atomic_long_dec(&host->nr_tables);
 }
 
 /**
@@ -222,7 +224,8 @@ void ptshare_table_put(struct ptshare_table *table)
 		if (table->seq != seq)
 			count_vm_event(PTSHARE_REZAP);
 	} while (table->seq != seq);
-	ptshare_table_erase(table);
+	ptshare_table_remove(table, mm_find_pmd(host->mm,
+						ptshare_table_addr(table)));
 	xa_unlock(&host->tables);
 
 	count_vm_event(PTSHARE_TABLE_FREE);

@@ -1,0 +1,33 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# make bisect-check: does every step of the series build, without a warning, with
+# CONFIG_PTSHARE=y? A worktree and an output directory of its own, incremental.
+# Long: a patch that touches mm_types.h compiles everything again.
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+BUILD=${BUILD:-$top/build}
+[ $# -le 1 ] || { echo "usage: [BUILD=dir] scripts/bisect-check.sh [CONFIG]   (default perf)" >&2; exit 2; }
+cfg=${1:-perf}
+[ -d "$BUILD/linux/.git" ] || { echo "bisect-check.sh: no $BUILD/linux: run 'make tree'" >&2; exit 1; }
+BUILD=$(cd "$BUILD" && pwd)
+export BUILD
+wt=$BUILD/bisect-tree
+git -C "$BUILD/linux" worktree prune
+[ -e "$wt/.git" ] || git -C "$BUILD/linux" worktree add -q -f --detach "$wt" base
+n=0 bad=0 total=$(git -C "$BUILD/linux" rev-list --count base..HEAD)
+for c in $(git -C "$BUILD/linux" rev-list --reverse base..HEAD); do
+	n=$((n + 1))
+	what="$n/$total $(git -C "$wt" log -1 --format=%s "$c")"
+	echo "bisect-check: $what"
+	git -C "$wt" reset -q --hard "$c"
+	if TREE=$wt OUT=$BUILD/bisect-$cfg "$top/scripts/kernel.sh" "$cfg" &&
+		! grep 'warning:' "$BUILD/bisect-$cfg/build.log"; then
+		echo "pass - $what"
+	else
+		echo "fail - $what"
+		bad=$((bad + 1))
+	fi
+done
+echo "bisect-check: $n steps, $bad failed"
+[ $bad -eq 0 ]

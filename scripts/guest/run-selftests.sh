@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# In the guest: run every test program (or those named) and say pass, skip or
+# fail for each; on a debug kernel ask the checker and kmemleak afterwards.
+# usage: run-selftests.sh MODE [PROGRAM...]    MODE: vm.ptshare 0 or 2
+# PTSHARE_TEST_QUICK=1 shortens the tests.
+set -u
+
+mode=${1:?usage: run-selftests.sh 0|2 [program...]}
+shift
+failed=0
+d=/sys/kernel/debug
+if [ -e /proc/sys/vm/ptshare ]; then
+	echo "$mode" >/proc/sys/vm/ptshare || { echo "fail - vm.ptshare=$mode refused"; exit 1; }
+elif [ "$mode" != 0 ]; then
+	echo "fail - this kernel has no vm.ptshare"
+	exit 1
+fi
+if [ $# -eq 0 ]; then
+	for p in /opt/ptshare/ptshare_*; do
+		case $p in */ptshare_demo*|*'*') ;; *) set -- "$@" "${p##*/}" ;; esac
+	done
+fi
+for p in "$@"; do
+	t0=$(date +%s)
+	echo "## $p"
+	"/opt/ptshare/$p"
+	st=$?
+	s=$(($(date +%s) - t0))
+	if [ -r $d/ptshare/check ]; then
+		check=$(cat $d/ptshare/check)
+		case $check in
+		ok:*) ;;
+		*) echo "$check"; [ $st -ne 0 ] && [ $st -ne 4 ] || st="checker" ;;
+		esac
+	fi
+	case $st in
+	0) echo "pass - $p (${s} s)" ;;
+	4) echo "skip - $p (${s} s)" ;;
+	*) echo "fail - $p: status $st (${s} s)"; failed=1 ;;
+	esac
+done
+if [ -w $d/kmemleak ]; then # objects must be a few seconds old to count
+	echo scan >$d/kmemleak
+	sleep 6
+	echo scan >$d/kmemleak
+	leaks=$(cat $d/kmemleak)
+	if [ -n "$leaks" ]; then
+		echo "$leaks"
+		echo "fail - kmemleak"
+		failed=1
+	else
+		echo "pass - kmemleak"
+	fi
+fi
+exit $failed

@@ -1,0 +1,99 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# make test: everything that can be checked in one go. One pass/fail line per
+# check, the time it took, logs in $BUILD/log; the last line counts.
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+BUILD=${BUILD:-$top/build}
+: "${TEST_CONFIGS=perf debug}" "${TEST_CPUS=2 4}" "${TEST_MODES=0 2}" "${TEST_OFF=1}" "${TEST_FULL=}"
+if [ $# -ne 0 ]; then
+	cat >&2 <<EOF
+usage: scripts/test.sh     (or: make test)
+environment (what is set now):
+  TEST_CONFIGS='$TEST_CONFIGS' TEST_CPUS='$TEST_CPUS' TEST_MODES='$TEST_MODES'   the selftest matrix
+  TEST_OFF='$TEST_OFF'    also build off and vanilla and compare their code ('' = no)
+  TEST_FULL='$TEST_FULL'   full-length selftests on the debug kernel too
+EOF
+	exit 2
+fi
+mkdir -p "$BUILD/log"
+BUILD=$(cd "$BUILD" && pwd)
+export BUILD
+passed=0 failed=0 begin=$(date +%s)
+
+pass() { passed=$((passed + 1)); echo "pass - $*"; }
+fail() { failed=$((failed + 1)); echo "fail - $*"; }
+# check NAME COMMAND...: quiet if good, the log's end if not
+check()
+{
+	name=$1 log=$BUILD/log/test-$(echo "$1" | tr -c 'a-z0-9\n' '-').log t0=$(date +%s)
+	shift
+	if "$@" >"$log" 2>&1; then
+		pass "$name ($(($(date +%s) - t0)) s)"
+		return 0
+	fi
+	fail "$name ($(($(date +%s) - t0)) s); $log ends:"
+	tail -n 15 "$log" | sed 's/^/    /'
+	return 1
+}
+lint() { (cd "$top" && shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run); }
+# selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
+selftests()
+{
+	where="$1, $2 CPUs, vm.ptshare=$3" quick=1 mem=2G limit=900
+	log=$BUILD/log/test-run-$1-$2-$3
+	[ "$1" != debug ] || mem=3G
+	if [ -n "$TEST_FULL" ] || { [ "$1" = perf ] && [ "$3" = 2 ] && [ "$2" = 4 ]; }; then quick='' limit=3600; fi
+	# 4 CPUs: two NUMA nodes and five-level tables; 2 CPUs: one and four
+	args=no5lvl
+	[ "$2" -lt 4 ] || args=numa=fake=2
+	st=0 t0=$(date +%s)
+	"$top/scripts/vm.sh" -k "$1" -c "$2" -m $mem -t $limit -a $args -n "test-$1-$2-$3" \
+		-x 'Memory failure|MCE: Killing' -- \
+		"PTSHARE_TEST_QUICK=$quick sh /opt/ptshare/guest/run-selftests.sh $3" >"$log.out" 2>"$log.err" || st=$?
+	grep -aE '^(pass|skip|fail) - ' "$log.out" >"$log.lines" || :
+	grep -aB4 '^not ok' "$log.out" | head -n 60 >"$log.notok" || :
+	while read -r line; do
+		case $line in
+		'pass - '*) pass "$where: ${line#pass - }" ;;
+		'skip - '*) echo "skip - $where: ${line#skip - }" ;;
+		'fail - '*) fail "$where: ${line#fail - }" ;;
+		esac
+	done <"$log.lines"
+	sed 's/^/    /' "$log.notok"
+	took="$(($(date +%s) - t0)) s"
+	case $st in
+	0|1) pass "$where: the console has no complaint ($took)" ;;
+	*) fail "$where: the run ended with $st ($took), $log.out ends:"
+		tail -n 5 "$log.out" | sed 's/^/    /'
+		head -n 20 "$log.err" | sed 's/^/    /' ;;
+	esac
+}
+
+check "shellcheck" lint || :
+if check "tree" "$top/scripts/tree.sh"; then
+	check "round trip tree -> refresh -> tree" "$top/scripts/test-roundtrip.sh" || :
+	check "checkpatch" "$top/scripts/checkpatch-all.sh" || :
+	check "selftests build" "$top/scripts/selftests.sh" || TEST_CONFIGS=
+	if ! grep -qs '^config PTSHARE$' "$BUILD/linux/Kconfig.ptshare" "$BUILD/linux/mm/Kconfig"; then
+		echo "note: this tree has no CONFIG_PTSHARE yet: vm.ptshare=0 only"
+		TEST_MODES=0
+	fi
+	for c in $TEST_CONFIGS; do
+		check "kernel $c" "$top/scripts/kernel.sh" "$c" || continue
+		[ "$c" != perf ] || check "runner vm.sh" "$top/scripts/test-vm.sh" || :
+		for cpus in $TEST_CPUS; do
+			for mode in $TEST_MODES; do
+				selftests "$c" "$cpus" "$mode"
+			done
+		done
+	done
+	if [ -n "$TEST_OFF" ] && check "kernel off" "$top/scripts/kernel.sh" off &&
+		check "kernel vanilla" "$top/scripts/kernel.sh" vanilla; then
+		check "off is identical to vanilla" "$top/scripts/off-identical.sh" || :
+	fi
+fi
+echo "all this took $((($(date +%s) - begin + 30) / 60)) minutes"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

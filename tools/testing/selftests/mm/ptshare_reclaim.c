@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ptshare: pages that the kernel takes away by itself.
+ *
+ * Reclaim, migration, compaction and poisoning reach a shared table through
+ * its host. All sharers must lose their translation in time, get the page
+ * back with what was written last, and count as users when pages are aged.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+
+#include "../kselftest_harness.h"
+#include "ptshare_fixture.h"
+#include "vm_util.h"
+
+#define MB		PT_MB
+#define RO		PT_RO
+#define RW		PT_RW
+#define NR		3		/* sharers */
+
+/* --- swap and a memory cgroup, made here --------------------------------- */
+
+#define ZRAM		"/sys/block/zram0/"
+#define ZRAM_DEV	"/dev/zram0"
+
+static bool own_swap;
+static char group[64];
+
+/* What mkswap(8) writes */
+static void make_swap(const char *dev, unsigned long pages)
+{
+	static unsigned char head[PT_PAGE];
+	uint32_t info[3] = { 1, pages - 1, 0 };
+	int fd = open(dev, O_WRONLY | O_CLOEXEC);
+
+	memcpy(head + 1024, info, sizeof(info));
+	memcpy(head + PT_PAGE - 10, "SWAPSPACE2", 10);
+	if (fd < 0 || write(fd, head, PT_PAGE) != PT_PAGE || fsync(fd))
+		pt_die("making swap on %s", dev);
+	close(fd);
+}
+
+static bool need_swap(void)
+{
+	if (pt_meminfo("SwapFree") > 256 << 10)
+		return true;
+	if (pt_read_num(ZRAM "disksize") ||
+	    pt_write_file(ZRAM "disksize", "512M"))
+		return false;
+	make_swap(ZRAM_DEV, 512 * MB / PT_PAGE);
+	own_swap = !swapon(ZRAM_DEV, 0);
+	return own_swap;
+}
+
+/* Reads back all that was swapped out, so it is a part of the test. */
+static int drop_swap(void)
+{
+	if (!own_swap)
+		return 0;
+	own_swap = false;
+	if (swapoff(ZRAM_DEV))
+		return -errno;
+	return pt_write_file(ZRAM "reset", "1");
+}
+
+static int group_write(const char *file, long num)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	snprintf(text, sizeof(text), "%ld", num);
+	return pt_write_file(path, text);
+}
+
+/* A group with a limit of its own for processes to be moved into */
+static bool need_group(long limit)
+{
+	pt_write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/ptshare-%d", getpid());
+	if (mkdir(group, 0755) && errno != EEXIST)
+		return false;
+	return !group_write("memory.max", limit);
+}
+
+static void join_group(struct pt_proc *p)
+{
+	if (group_write("cgroup.procs", p->pid))
+		pt_die("moving a process to %s", group);
+}
+
+static void drop_group(void)
+{
+	long end = pt_now_ms() + 5000;
+
+	while (rmdir(group) && errno == EBUSY && pt_now_ms() < end)
+		pt_sleep_ms(10);
+}
+
+/* As much as can be had, up to this: -EAGAIN is not an error here. */
+static void squeeze(long bytes)
+{
+	int ret = group_write("memory.reclaim", bytes);
+
+	if (ret && ret != -EAGAIN)
+		pt_die("memory.reclaim: %d", ret);
+}
+
+/* --- contents ------------------------------------------------------------- */
+
+/*
+ * A file twice as large as the memory it may have: each pass of each sharer
+ * swaps nearly all of it in and out again.
+ */
+PT_TEST(swap_out_and_in)
+{
+	struct pt_proc *p[NR], *ro;
+	int fd, i, pass, n = pt_effort(3);
+	long out;
+	char *m;
+
+	if (!need_swap() || !need_group(20 * MB))
+		SKIP(return, "no swap on zram or no memory cgroup");
+	out = pt_vmstat("pswpout");
+	fd = pt_memfd(32 * MB);
+	for (i = 0; i < NR; i++) {
+		p[i] = pt_spawn();
+		join_group(p[i]);
+		pt_map(p[i], i, fd, 32 * MB, 0, RW);
+	}
+	ro = pt_spawn();
+	join_group(ro);
+	m = pt_map(ro, 0, fd, 32 * MB, 0, RO);
+	for (pass = 1; pass <= n; pass++) {
+		i = pass % NR;
+		EXPECT_EQ(0, pt_fill(p[i], pt_slot(p[i], i), 0, 32 * MB, pass));
+		i = (pass + 1) % NR;
+		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, 32 * MB, pass));
+		EXPECT_EQ(0, pt_verify(ro, m, 0, 32 * MB, pass));
+		EXPECT_EQ(SIGSEGV, pt_poke(ro, m + 5 * MB, 0));
+	}
+	EXPECT_LT(1000, pt_vmstat("pswpout") - out);
+	EXPECT_EQ(pt_on() ? 0 : 16, pt_private_tables(ro));
+	ASSERT_EQ(0, group_write("memory.max", 256 * MB));
+	EXPECT_EQ(0, drop_swap());
+	for (i = 0; i < NR; i++)
+		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, 32 * MB, n));
+	pt_kill_all();
+	drop_group();
+}
+
+/* One asks for its pages to go, which others are using: either answer is fine. */
+PT_TEST(pageout)
+{
+	int fd = pt_stamped_memfd(16 * MB, 1), i, k;
+	struct pt_proc *p[NR];
+
+	if (!need_swap())
+		SKIP(return, "no swap on zram");
+	for (i = 0; i < NR; i++) {
+		p[i] = pt_spawn();
+		pt_map(p[i], 0, fd, 16 * MB, 0, RW);
+	}
+	for (k = 1; k <= pt_effort(4); k++) {
+		for (i = 0; i < NR; i++)
+			ASSERT_EQ(0, pt_touch(p[i], pt_slot(p[i], 0), 16 * MB,
+					      true));
+		EXPECT_EQ(0, pt_sys(p[0], SYS_madvise, pt_slot(p[0], 0),
+				    16 * MB, (long)MADV_PAGEOUT));
+		for (i = 0; i < NR; i++)
+			EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], 0), 0,
+					       16 * MB, k));
+		EXPECT_EQ(0, pt_fill(p[1], pt_slot(p[1], 0), 0, 16 * MB, k + 1));
+	}
+	EXPECT_EQ(0, drop_swap());
+}
+
+/* --- writers that do not pause -------------------------------------------- */
+
+/*
+ * Reclaim unmaps pages in batches and flushes before it writes them out. If
+ * that flush misses a sharer, what it writes afterwards is lost.
+ */
+PT_TEST(reclaim_under_writers)
+{
+	int i, n = pt_effort(24);
+	long out;
+
+	if (!need_swap() || !need_group(256 * MB))
+		SKIP(return, "no swap on zram or no memory cgroup");
+	pt_start_writers(join_group);
+	out = pt_vmstat("pswpout");
+	for (i = 0; i < n; i++) {
+		pt_let_write();
+		squeeze(16 * MB);
+		pt_let_write();
+		EXPECT_EQ(0, pt_lost_writes("reclaim"));
+	}
+	/* Or nothing has been tested. */
+	EXPECT_LT(n, pt_vmstat("pswpout") - out);
+	EXPECT_EQ(0, pt_stop_writers());
+	pt_kill_all();
+	EXPECT_EQ(0, drop_swap());
+	drop_group();
+}
+
+/* The same with pages of one process asking for it */
+PT_TEST(pageout_under_writers)
+{
+	int i, n = pt_effort(16);
+	long out;
+
+	if (!need_swap())
+		SKIP(return, "no swap on zram");
+	pt_start_writers(NULL);
+	out = pt_vmstat("pswpout");
+	for (i = 0; i < n; i++) {
+		pt_let_write();
+		EXPECT_EQ(0, pt_sys(pt_writer[i % PT_WRITERS], SYS_madvise,
+				    pt_slot(pt_writer[i % PT_WRITERS], 0), 16 * MB,
+				    (long)MADV_PAGEOUT));
+		pt_let_write();
+		EXPECT_EQ(0, pt_lost_writes("MADV_PAGEOUT"));
+	}
+	TH_LOG("%ld pages written to swap", pt_vmstat("pswpout") - out);
+	EXPECT_EQ(0, pt_stop_writers());
+	EXPECT_EQ(0, drop_swap());
+}
+
+/* Free pages here and there, so that compaction has something to do. */
+static void fragment(int fd)
+{
+	unsigned long i;
+
+	pt_stamp_file(fd, 0, 16 * MB, 9);
+	for (i = 0; i < 16 * MB / PT_PAGE; i += 2)
+		pt_punch(fd, i * PT_PAGE, PT_PAGE);
+}
+
+PT_TEST(compaction_under_writers)
+{
+	int i, n = pt_effort(12), junk = pt_memfd(16 * MB);
+	long moved = pt_vmstat("pgmigrate_success");
+
+	if (moved < 0)
+		SKIP(return, "no migration");
+	pt_start_writers(NULL);
+	for (i = 0; i < n; i++) {
+		fragment(junk);
+		pt_let_write();
+		EXPECT_EQ(0, pt_write_file("/proc/sys/vm/compact_memory", "1"));
+		pt_let_write();
+		EXPECT_EQ(0, pt_lost_writes("compaction"));
+	}
+	EXPECT_EQ(0, pt_stop_writers());
+	TH_LOG("%ld pages migrated", pt_vmstat("pgmigrate_success") - moved);
+}
+
+/* From node to node and back, by whoever has the right to move all */
+PT_TEST(migration_under_writers)
+{
+	int i, n = pt_effort(16);
+	long moved = pt_vmstat("pgmigrate_success");
+	struct stat st;
+
+	if (moved < 0 || stat("/sys/devices/system/node/node1", &st))
+		SKIP(return, "no second memory node (numa=fake=2)");
+	pt_start_writers(NULL);
+	for (i = 0; i < n; i++) {
+		struct pt_proc *p = pt_writer[i % PT_WRITERS];
+		unsigned long *mask = pt_scratch(p);
+
+		*mask = 1UL << (i & 1);
+		pt_let_write();
+		EXPECT_EQ(0, pt_sys(p, SYS_mbind, pt_slot(p, 0), 16 * MB,
+				    (long)MPOL_BIND, mask, 64L,
+				    (long)MPOL_MF_MOVE_ALL));
+		pt_let_write();
+		EXPECT_EQ(0, pt_lost_writes("mbind"));
+	}
+	EXPECT_LT((long)PT_COUNTERS, pt_vmstat("pgmigrate_success") - moved);
+	EXPECT_EQ(0, pt_stop_writers());
+}
+
+/* Soft offlining moves a page away for good; nobody notices. */
+PT_TEST(soft_offline_under_writers)
+{
+	int i, n = pt_effort(8);
+	long ret = 0;
+
+	pt_start_writers(NULL);
+	for (i = 0; i < n; i++) {
+		struct pt_proc *p = pt_writer[i % PT_WRITERS];
+
+		pt_let_write();
+		ret = pt_sys(p, SYS_madvise, pt_slot(p, 0) + PT_COUNTER_AT +
+			     i * PT_COUNTER_STEP * PT_PAGE, PT_PAGE,
+			     (long)MADV_SOFT_OFFLINE);
+		if (ret == -EINVAL)
+			break;
+		EXPECT_TRUE(!ret || ret == -EBUSY);
+		pt_let_write();
+		EXPECT_EQ(0, pt_lost_writes("soft offline"));
+	}
+	EXPECT_EQ(0, pt_stop_writers());
+	if (ret == -EINVAL)
+		SKIP(return, "no soft offlining");
+}
+
+/* --- aging ----------------------------------------------------------------- */
+
+static long major_faults(unsigned long *arg)
+{
+	struct rusage ru;
+
+	(void)arg;
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_majflt;
+}
+
+#define HOT		(16 * MB)
+#define STEPS		64		/* a MiB of the flood in each */
+
+/*
+ * Major faults of processes that read a hot file over and over, while a flood
+ * of pages that are used once runs through their group
+ */
+static long refaults(struct __test_metadata *_metadata, int mode)
+{
+	int hot = pt_stamped_memfd(HOT, 1), cold = pt_memfd(512 * MB), i, k;
+	int steps = pt_effort(STEPS);
+	struct pt_proc *p[2], *flood;
+	char *m, *mc;
+	long sum = 0;
+
+	pt_set_mode(mode);
+	if (!need_group(40 * MB))
+		pt_die("no memory cgroup");
+	flood = pt_spawn();
+	join_group(flood);
+	/* The hot pages are charged to the group by those who use them. */
+	pt_punch(hot, 0, HOT);
+	for (i = 0; i < 2; i++) {
+		p[i] = pt_spawn();
+		join_group(p[i]);
+		pt_map(p[i], 0, hot, HOT, 0, RW);
+	}
+	ASSERT_EQ(0, pt_fill(p[0], pt_slot(p[0], 0), 0, HOT, 1));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pt_touch(p[i], pt_slot(p[i], 0), HOT, false));
+		sum -= pt_call(p[i], major_faults);
+	}
+	mc = pt_slot(flood, 0);
+	m = mc;
+	for (k = 0; k < steps; k++) {
+		if (m == mc)
+			ASSERT_EQ(mc, pt_mmap(flood, mc, 512 * MB, RW,
+					      MAP_SHARED | MAP_FIXED, cold, 0));
+		/* Not zeros, which need no space in swap. */
+		ASSERT_EQ(0, pt_fill(flood, m, k, MB, 2));
+		m += MB;
+		for (i = 0; i < 2; i++)
+			ASSERT_EQ(0, pt_touch(p[i], pt_slot(p[i], 0), HOT,
+					      false));
+	}
+	for (i = 0; i < 2; i++)
+		sum += pt_call(p[i], major_faults);
+	EXPECT_EQ(0, pt_verify(p[1], pt_slot(p[1], 0), 0, HOT, 1));
+	pt_kill_all();
+	close(hot);
+	close(cold);
+	drop_group();
+	return sum;
+}
+
+/*
+ * Under a group's limit, pages in shared tables must look as used as they are.
+ * Measured against the same work with tables of one's own. A host that is taken
+ * for a stranger to the group would make the hot file go round and round.
+ */
+PT_TEST(hot_pages_stay)
+{
+	int mode = pt_mode();
+	long base, on, out;
+
+	if (!need_swap() || !need_group(40 * MB))
+		SKIP(return, "no swap on zram or no memory cgroup");
+	out = pt_vmstat("pswpout");
+	base = refaults(_metadata, mode < 0 ? -1 : 0);
+	/* The flood did go through. */
+	EXPECT_LT(pt_effort(STEPS) * 100, pt_vmstat("pswpout") - out);
+	on = mode < 0 ? base : refaults(_metadata, 2);
+	pt_set_mode(mode);
+	TH_LOG("major faults on %lu hot pages: %ld own tables, %ld shared",
+	       HOT / PT_PAGE, base, on);
+	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE / 8));
+	EXPECT_EQ(0, drop_swap());
+}
+
+/* --- poison ---------------------------------------------------------------- */
+
+static long die_early(unsigned long *arg)
+{
+	(void)arg;
+	signal(SIGBUS, SIG_DFL);
+	return prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+}
+
+/* Who has a page poisoned may be the first to get the signal for it. */
+static long inject(unsigned long *arg)
+{
+	int sig = pt_protect();
+	long ret = 0;
+
+	if (!sig && madvise((void *)arg[0], PT_PAGE, MADV_HWPOISON))
+		ret = -errno;
+	pt_unprotect();
+	return sig && sig != PT_MCE ? -EFAULT : ret;
+}
+
+/*
+ * All sharers see a page that has gone bad, and nobody sees it any longer than
+ * with tables of one's own: once the page left the file, who drops his entry
+ * gets a good page, not the next link to the table with the bad entry.
+ */
+PT_TEST(memory_failure)
+{
+	int fd = pt_stamped_memfd(32 * MB, 1), i;
+	unsigned long val, bad = 5 * MB + 17 * PT_PAGE;
+	struct pt_proc *p[NR], *late, *early;
+	struct pollfd pfd;
+	char *m;
+	long ret;
+
+	for (i = 0; i < NR; i++) {
+		p[i] = pt_spawn();
+		m = pt_map(p[i], i, fd, 32 * MB, 0, RW);
+		ASSERT_EQ(0, pt_touch(p[i], m, 32 * MB, true));
+	}
+	early = pt_spawn();
+	m = pt_map(early, 0, fd, 32 * MB, 0, RW);
+	ASSERT_EQ(0, pt_touch(early, m, 32 * MB, true));
+	ASSERT_EQ(0, pt_call(early, die_early));
+	ret = pt_call(p[1], inject, pt_slot(p[1], 1) + bad);
+	if (ret == -EINVAL)
+		SKIP(return, "no memory failure injection");
+	ASSERT_EQ(0, ret);
+
+	/* Who wanted to know at once was told. */
+	pfd.fd = early->pidfd;
+	pfd.events = POLLIN;
+	EXPECT_EQ(1, poll(&pfd, 1, 10000));
+
+	late = pt_spawn();
+	pt_map(late, 3, fd, 32 * MB, 0, RW);
+	for (i = 0; i < NR; i++) {
+		m = pt_slot(p[i], i);
+		EXPECT_EQ(PT_MCE, pt_peek(p[i], m + bad, &val));
+		EXPECT_EQ(PT_MCE, pt_poke(p[i], m + bad, 1));
+		EXPECT_EQ(0, pt_verify(p[i], m, 0, bad, 1));
+		EXPECT_EQ(0, pt_verify(p[i], m + bad + PT_PAGE,
+				       bad / PT_PAGE + 1,
+				       32 * MB - bad - PT_PAGE, 1));
+	}
+	EXPECT_EQ(PT_MCE, pt_peek(late, pt_slot(late, 3) + bad, &val));
+
+	/* The file loses the page. The entries of the processes stay bad... */
+	pt_punch(fd, bad, PT_PAGE);
+	pt_stamp_file(fd, bad / PT_PAGE, PT_PAGE, 2);
+	/* ...until they drop them. */
+	ASSERT_EQ(0, pt_sys(p[0], SYS_madvise, pt_slot(p[0], 0) + bad, PT_PAGE,
+			    (long)MADV_DONTNEED));
+	EXPECT_EQ(0, pt_verify(p[0], pt_slot(p[0], 0) + bad, bad / PT_PAGE,
+			       PT_PAGE, 2));
+	ASSERT_EQ(0, pt_sys(p[1], SYS_munmap, pt_slot(p[1], 1), 32 * MB));
+	m = pt_map(p[1], 2, fd, 32 * MB, 0, RW);
+	EXPECT_EQ(0, pt_verify(p[1], m + bad, bad / PT_PAGE, PT_PAGE, 2));
+	EXPECT_EQ(0, pt_fill(p[1], m + bad, bad / PT_PAGE, PT_PAGE, 3));
+	EXPECT_EQ(0, pt_verify(p[0], pt_slot(p[0], 0) + bad, bad / PT_PAGE,
+			       PT_PAGE, 3));
+	/* A process that comes only now never had a bad entry. */
+	late = pt_spawn();
+	m = pt_map(late, 0, fd, 32 * MB, 0, RW);
+	EXPECT_EQ(0, pt_verify(late, m + bad, bad / PT_PAGE, PT_PAGE, 3));
+	EXPECT_EQ(0, pt_verify(late, m, 0, bad, 1));
+}
+
+TEST_HARNESS_MAIN
