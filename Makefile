@@ -9,7 +9,7 @@ VM ?=
 export BUILD JOBS FORCE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests demo test mutants off-identical \
+.PHONY: help deps tree refresh kernel vm selftests demo test test-full mutants off-identical \
 	checkpatch bisect-check roundtrip shellcheck clean
 
 help:
@@ -27,6 +27,10 @@ demo: deps
 # test: all checks; ends with 'N passed, N failed'
 test: deps
 	scripts/test.sh
+
+# test-full: the whole matrix at full length, and off-identical (hours)
+test-full: deps
+	TEST_FULL=1 scripts/test.sh
 
 # deps: install missing Debian packages
 deps:

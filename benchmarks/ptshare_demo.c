@@ -380,6 +380,8 @@ static void on_deadline(int sig)
 	(void)sig;
 	if (write(STDERR_FILENO, msg, sizeof(msg) - 1) < 0)
 		_exit(1);
+	unlink(opt.data);
+	unlink(opt.ctl);
 	_exit(EXIT_LATE);
 }
 

@@ -26,8 +26,16 @@ try()
 		bad=$((bad + 1))
 	fi
 }
-for p in "$top"/patches/[0-9]*.patch "$top"/mutants/*.patch; do
-	[ ! -f "$p" ] || try "$p"
+for p in "$top"/patches/[0-9]*.patch; do
+	[ -f "$p" ] || continue
+	if grep -q '^diff --git' "$p"; then
+		try "$p"
+	else # brings overlay files only, so it is a message without a diff
+		try --ignore NOT_UNIFIED_DIFF "$p"
+	fi
+done
+for p in "$top"/mutants/*.patch; do # never submitted, so no MAINTAINERS lines
+	[ ! -f "$p" ] || try --ignore FILE_PATH_CHANGES "$p"
 done
 for f in $(overlay_files "$top"); do
 	try --file "$top/$f"

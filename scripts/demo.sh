@@ -17,8 +17,9 @@ export BUILD
 usage()
 {
 	cat <<USAGE
-usage: scripts/demo.sh [-q] [-r]     (or: make demo)
+usage: scripts/demo.sh [-q] [-k] [-r]     (or: make demo)
   -q  quick: 8 processes x 64 MiB, no story; to see that it works
+  -k  take the kernels as they are, build only what is missing
   -r  report only: evaluate the runs that are in $BUILD/demo again
 environment (what is set now):
   DEMO_PROCS=$DEMO_PROCS DEMO_MIB=$DEMO_MIB          processes, and the file they map (MiB, even, at least 16)
@@ -26,7 +27,7 @@ environment (what is set now):
                                      the story: processes, file, guest memory (MiB)
   DEMO_CPUS=$DEMO_CPUS                        CPUs of the guest
   DEMO_VANILLA=$DEMO_VANILLA DEMO_PATCHED=$DEMO_PATCHED
-                                     config names (built if missing) or bzImages
+                                     config names (built) or bzImages
 results: $BUILD/demo/report.md table.txt table.csv pagetables.png
 exit: 0 shown, 1 something is wrong (sharing, kernel, data), 64 usage
 USAGE
@@ -34,10 +35,11 @@ USAGE
 die() { echo "demo.sh: $*" >&2; exit 1; }
 note() { printf '%s demo.sh: %s\n' "$(date +%H:%M:%S)" "$*"; }
 
-story=1 runs=1
-while getopts qrh o; do
+story=1 runs=1 keep=
+while getopts qkrh o; do
 	case $o in
 	q) DEMO_PROCS=8 DEMO_MIB=64 story= ;;
+	k) keep=1 ;;
 	r) runs= ;;
 	h) usage; exit 0 ;;
 	*) usage >&2; exit 64 ;;
@@ -65,17 +67,15 @@ rm -f "$out"/report.md "$out"/table.* "$out"/*.png "$out"/*.dat
 
 # --- what is missing ---
 "$top/scripts/deps.sh" >"$raw/deps.log" || die "packages are missing ($raw/deps.log); see above"
-image()	# prints the bzImage of a config name or path
+need_kernel()	# a bzImage as it is; a config is brought up to date, unless -k
 {
-	case $1 in */*) echo "$1" ;; *) echo "$BUILD/$1/bzImage" ;; esac
-}
-need_kernel()
-{
-	[ ! -f "$(image "$1")" ] || return 0
-	case $1 in */*) die "no such kernel: $1" ;; esac
-	note "building the $1 kernel"
-	[ -d "$BUILD/linux/.git" ] || make -C "$top" tree BUILD="$BUILD"
-	make -C "$top" kernel CONFIG="$1" BUILD="$BUILD"
+	case $1 in
+	*/*) [ -f "$1" ] || die "no such kernel: $1" ;;
+	*)
+		[ -z "$keep" ] || [ ! -f "$BUILD/$1/bzImage" ] || return 0
+		[ -d "$BUILD/linux/.git" ] || make -C "$top" tree BUILD="$BUILD"
+		make -C "$top" kernel CONFIG="$1" BUILD="$BUILD" ;;
+	esac
 }
 if [ -n "$runs" ]; then
 	need_kernel "$DEMO_VANILLA"
@@ -242,6 +242,10 @@ fi
 
 # --- show ---
 ms() { if [ -n "$1" ]; then calc %.1f "$1 / 1000"; else echo -; fi; }
+unmap_sum()
+{
+	ms "$(sed -n 's/^turns.proc=//p' "$raw/$1.txt" | awk -F, '{ s += $6 } END { print s }')"
+}
 row()	# one line of the table in the format $1, times in ms
 {
 	kind=$1
@@ -305,8 +309,8 @@ percent=$(calc %.2f "100 * $(get on turns.growth_kb) / $v")
 	echo "- Growth of PageTables between 'all have mapped' and 'all have read': vanilla $v kB, off $(get off turns.growth_kb) kB, on $(get on turns.growth_kb) kB = $percent % of vanilla's."
 	echo "- If one process has read everything before the others come (read-only readers): vanilla $(get vanilla first.growth_kb) kB, on $(get on first.growth_kb) kB; faults per later reader $(get vanilla first.reader_minflt) and $(get on first.reader_minflt) (most: $(get on first.reader_minflt_max))."
 	echo "- If all read at the same time on $(get together guest.cpus) CPUs, on: $(get together together.growth_kb) kB, faults per reader $(get together together.reader_minflt) (median; the tables are filled by all)."
-	echo "- Somebody pays: the first reader with sharing on took $(get on turns.first_minflt) faults and $(ms "$(get on turns.first_touch_us)") ms (vanilla: $(get vanilla turns.first_minflt) and $(ms "$(get vanilla turns.first_touch_us)") ms). The readers of the table map the file writable, as a database does, so the writer finds their tables; after read-only readers the first writer takes $(get on first.writer_minflt) faults, the second $(get on first.writer2_minflt)."
-	echo "- The last of all to unmap took $(ms "$(get on turns.last_unmap_us)") ms with sharing on (the tables die with it), vanilla $(ms "$(get vanilla turns.last_unmap_us)") ms."
+	echo "- Somebody pays: the first reader with sharing on took $(get on turns.first_minflt) faults and $(ms "$(get on turns.first_touch_us)") ms (vanilla: $(get vanilla turns.first_minflt) and $(ms "$(get vanilla turns.first_touch_us)") ms). The readers of the table map the file writable, as a database does, so the writer finds their tables; after read-only readers the first writer takes $(get on first.writer_minflt) faults and $(ms "$(get on first.writer_touch_us)") ms (vanilla: $(ms "$(get vanilla first.writer_touch_us)") ms), the second $(get on first.writer2_minflt) faults and $(ms "$(get on first.writer2_touch_us)") ms."
+	echo "- munmap, all $((procs + 1)) together: vanilla $(unmap_sum vanilla) ms, on $(unmap_sum on) ms, of which the last took $(ms "$(get on turns.last_unmap_us)") (the tables die with it)."
 	echo "- A reader's own status, on: VmPTE $(get on turns.reader_vmpte_kb) kB, VmRSS $(get on turns.reader_vmrss_kb) kB (VmShPT $(get on turns.reader_vmshpt_kb) kB); vanilla: VmPTE $(get vanilla turns.reader_vmpte_kb) kB, VmRSS $(get vanilla turns.reader_vmrss_kb) kB."
 	echo "- Data: every process checked every page before and after the write at $(get on turns.distinct_addresses) different addresses, wrong pages: $(get on turns.bad_pages). PageTables when all was over: vanilla $(get vanilla turns.end_kb) kB, on $(get on turns.end_kb) kB."
 	if [ -n "$has_story" ]; then

@@ -21,7 +21,7 @@ die() { echo "mutants.sh: $*" >&2; exit 1; }
 case $RUNS in ''|*[!0-9]*|0) die "RUNS wants a positive number, not '$RUNS'" ;; esac
 [ -f "$TABLE" ] || die "no table $TABLE"
 for m in $MUTANT; do
-	[ "$m" = none ] || grep -q "^$m[[:space:]]" "$TABLE" || die "no mutant '$m' in $TABLE"
+	[ "$m" = none ] || grep -q "^${m}[[:space:]]" "$TABLE" || die "no mutant '$m' in $TABLE"
 done
 mkdir -p "$BUILD/log"
 BUILD=$(cd "$BUILD" && pwd)
@@ -34,13 +34,13 @@ mkdir -p "$log"
 }
 passed=0 failed=0 begin=$(date +%s)
 
-# run NAME MUTANT SECONDS COMMANDS: boot and run; the kinds of red are in $red
+# run NAME MUTANT SECONDS TESTS COMMANDS: boot and run; the kinds of red are in $red
 run()
 {
 	st=0
 	"$top/scripts/vm.sh" -k mutants -c "$CPUS" -m 2G -t $(($3 + 60)) -n "mutants-$1" \
 		-a "ptshare=2 numa=fake=2" -x 'Memory failure|MCE: Killing' -- \
-		"f=/sys/kernel/debug/ptshare/mutant; echo $2 >\$f && grep -qx '\\[$2\\]' \$f || exit 99; $4" \
+		"f=/sys/kernel/debug/ptshare/mutant; echo $2 >\$f && grep -qx '\\[$2\\]' \$f || exit 99; $5" \
 		>"$log/$1.out" 2>"$log/$1.err" || st=$?
 	red=
 	case $st in
@@ -48,17 +48,18 @@ run()
 	6[0-9]|73) cat "$log/$1.err" >&2; die "no run of the guest (status $st)" ;;
 	esac
 	# What a test finds, but for what its teardown was told by others
-	if grep -aE '^# .*:(Expected|Failed)|^# ptshare: |not ok' "$log/$1.out" "$log/$1.err" |
-		grep -aqE ':Expected|# ptshare: ' &&
-		grep -ahE '^# [^:]*:[0-9]+:[^:]*:Expected|^# ptshare: ' "$log/$1.out" "$log/$1.err" |
-		grep -avq 'pt_teardown'; then red="$red test"; fi
-	if grep -aq 'ptshare/check: ' "$log/$1.out" "$log/$1.err"; then red="$red checker"; fi
+	if grep -ahE '^# [^:]*:[0-9]+:[^:]*:Expected|^# ptshare: ' "$log/$1.out" |
+		grep -aqv 'pt_teardown'; then red="$red test"; fi
+	if grep -aq '^# ptshare/check: ' "$log/$1.out"; then red="$red checker"; fi
 	case $st in 70|72) red="$red console" ;; esac
 	if [ $st -eq 71 ] || grep -aqE '^guest-status (124|143|137)|terminated by timeout' "$log/$1.out"; then
 		red="$red hang"
 	fi
 	# A test that did not run proves nothing.
 	if grep -aq '# SKIP' "$log/$1.out"; then red="$red skip"; fi
+	for t in $(echo "$4" | tr ',' ' '); do
+		[ -n "$red" ] || grep -aqE "^ok [0-9]+ ptshare\\.$t( |\$)" "$log/$1.out" || red=" missing"
+	done
 	if [ -z "$red" ] && ! grep -aq '^guest-status 0' "$log/$1.out"; then red=" unclear"; fi
 	red=${red# }
 }
@@ -83,7 +84,7 @@ if [ -z "$MUTANT" ] || echo " $MUTANT " | grep -q ' none '; then
 	} END { for (k in tests) print k, tests[k] }' want="$MUTANT" "$TABLE" | sort >"$log/none.list"
 	while read -r prog effort tests <&3; do
 		t0=$(date +%s)
-		run "none-$prog-$effort" none 600 "$(commands 600 "$effort" "$prog" "$tests")"
+		run "none-$prog-$effort" none 600 "$tests" "$(commands 600 "$effort" "$prog" "$tests")"
 		what="none: ptshare_$prog $tests ($(($(date +%s) - t0)) s)"
 		if [ -z "$red" ]; then
 			passed=$((passed + 1)); echo "pass - $what"
@@ -103,7 +104,7 @@ while read -r name prog tests expect effort <&3; do
 	t0=$(date +%s) caught=0 how='' i=0
 	while [ $i -lt "$RUNS" ]; do
 		i=$((i + 1))
-		run "$name-$i" "$name" 120 "$(commands 120 "$effort" "$prog" "$tests")"
+		run "$name-$i" "$name" 120 "$tests" "$(commands 120 "$effort" "$prog" "$tests")"
 		hit=
 		for k in $red; do
 			case " $how " in *" $k "*) ;; *) how="$how $k" ;; esac

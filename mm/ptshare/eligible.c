@@ -58,6 +58,10 @@ static bool ptshare_vma_eligible(struct vm_area_struct *vma)
 	    vma_is_dax(vma) || vma->anon_vma)
 		return false;
 
+	/* A stacked filesystem opened it, with credentials of its own. */
+	if (vma->vm_file->f_mode & FMODE_BACKING)
+		return false;
+
 	if (vma_soft_dirty_enabled(vma))
 		return false;
 
@@ -87,9 +91,9 @@ static bool ptshare_chunk_eligible(struct vm_area_struct *vma,
 
 /*
  * Is the fault about to map a huge page? One PMD entry beats a shared table.
- * Without a folio in the page cache shmem may be about to allocate one; should
- * it get a small one after all, finish_fault() asks again.
+ * Without a folio in the page cache shmem may be about to allocate one.
  */
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 static bool ptshare_huge_preferred(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -97,8 +101,7 @@ static bool ptshare_huge_preferred(struct vm_fault *vmf)
 	struct folio *folio;
 	bool huge;
 
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) || thp_disabled_by_hw() ||
-	    vma_thp_disabled(vma, vma->vm_flags))
+	if (thp_disabled_by_hw() || vma_thp_disabled(vma, vma->vm_flags))
 		return false;
 
 	folio = filemap_get_folio(mapping, vmf->pgoff);
@@ -111,6 +114,12 @@ static bool ptshare_huge_preferred(struct vm_fault *vmf)
 	folio_put(folio);
 	return huge;
 }
+#else
+static bool ptshare_huge_preferred(struct vm_fault *vmf)
+{
+	return false;
+}
+#endif
 
 /**
  * ptshare_eligible() - may a shared table serve this fault?

@@ -126,11 +126,12 @@ free_host:
 /**
  * ptshare_host_get() - find or make the host for a mapping
  * @vma: an eligible VMA
+ * @make: make it if there is none. May sleep then.
  *
- * Context: mmap_lock or VMA lock of @vma. May sleep.
- * Return: the host with a reference, or NULL when out of memory.
+ * Context: mmap_lock or VMA lock of @vma.
+ * Return: the host with a reference, or NULL when out of memory or not made.
  */
-struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma)
+struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	struct ptshare_host *host, *new;
@@ -141,7 +142,7 @@ struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma)
 	rcu_read_lock();
 	host = ptshare_host_find(mapping, &class);
 	rcu_read_unlock();
-	if (host)
+	if (host || !make)
 		return host;
 
 	new = ptshare_host_alloc(mapping, &class);

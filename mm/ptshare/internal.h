@@ -166,7 +166,7 @@ bool ptshare_eligible(struct vm_fault *vmf);
 extern struct list_head ptshare_hosts;
 extern spinlock_t ptshare_hosts_lock;
 
-struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma);
+struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make);
 struct ptshare_host *ptshare_host_next(struct address_space *mapping,
 				       struct ptshare_host *prev);
 void ptshare_host_put(struct ptshare_host *host);
@@ -174,7 +174,7 @@ unsigned long ptshare_host_end(void);
 
 /* table.c */
 struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
-					pgoff_t chunk);
+					pgoff_t chunk, bool make);
 void ptshare_table_put(struct ptshare_table *table);
 
 /**
@@ -209,7 +209,7 @@ static inline unsigned long ptshare_table_addr(struct ptshare_table *table)
 }
 
 /* member.c */
-bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm);
+bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm, gfp_t gfp);
 void ptshare_leave(struct ptshare_host *host, struct mm_struct *mm,
 		   unsigned long links);
 

@@ -4,10 +4,10 @@
  */
 
 #include <linux/pagewalk.h>
+#include <linux/pgalloc.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
-#include <asm/pgalloc.h>
 #include <asm/tlb.h>
 
 #include "../internal.h"
@@ -53,26 +53,28 @@ static bool ptshare_set_pmd(struct vm_fault *vmf, struct ptshare_table *table)
  *
  * Failing is always right: the fault then builds a private table.
  *
- * Context: mmap_lock or VMA lock, at least for read; a folio lock may be held.
- *	May sleep.
+ * With vmf->page set the folio is locked, and writeback of it may be what
+ * reclaim waits for. Then only what exists is linked.
+ *
+ * Context: mmap_lock or VMA lock, at least for read. May sleep.
  * Return: true if vmf->pmd points to a shared table now.
  */
 bool __ptshare_link(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
+	bool linked = false, make = !vmf->page;
 	struct ptshare_table *table;
 	struct ptshare_host *host;
-	bool linked = false;
 
 	if (!ptshare_eligible(vmf))
 		return false;
 
-	host = ptshare_host_get(vmf->vma);
+	host = ptshare_host_get(vmf->vma, make);
 	if (!host)
 		goto out;
-	if (!ptshare_join(host, mm))
+	if (!ptshare_join(host, mm, make ? GFP_KERNEL_ACCOUNT : GFP_NOWAIT))
 		goto put_host;
-	table = ptshare_table_get(host, vmf->pgoff / PTSHARE_CHUNK_PAGES);
+	table = ptshare_table_get(host, vmf->pgoff / PTSHARE_CHUNK_PAGES, make);
 	if (!table)
 		goto leave;
 
@@ -364,7 +366,7 @@ void __ptshare_unlink_mm(struct mm_struct *mm)
 
 	mmap_assert_write_locked(mm);
 	for_each_vma(vmi, vma) {
-		if (vma->vm_flags & VM_MAYSHARE)
+		if (vma->vm_file && vma->vm_file->f_op->fop_flags & FOP_PTSHARE)
 			__ptshare_unlink_range(vma, vma->vm_start, vma->vm_end);
 	}
 }

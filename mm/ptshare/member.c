@@ -38,14 +38,15 @@ static bool ptshare_member_count(struct ptshare_host *host,
  * ptshare_join() - count a link of an mm to tables of a host
  * @host: the host, of which the caller has a reference
  * @mm: the sharer
+ * @gfp: how to allocate what its first link takes
  *
  * On return @mm is a member: flushes of @host will reach it. So it comes
  * before the PMD is set.
  *
- * Context: May sleep.
+ * Context: Sleeps as @gfp allows.
  * Return: false when out of memory.
  */
-bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm)
+bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm, gfp_t gfp)
 {
 	struct ptshare_member *new;
 	bool counted;
@@ -56,7 +57,7 @@ bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm)
 	if (counted)
 		return true;
 
-	new = kmalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	new = kmalloc(sizeof(*new), gfp);
 	if (!new)
 		return false;
 	new->host = host;

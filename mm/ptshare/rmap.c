@@ -80,13 +80,18 @@ bool __ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
  * @last: last page, page offset
  * @details: of the zap; marked as one that sharers' tables survive
  *
+ * Poison entries always go. A process of its own would keep them until it
+ * unmaps; shared, they would meet processes that never saw the broken page.
+ *
  * Context: i_mmap_rwsem for read. May sleep.
  */
 void __ptshare_zap_hosts(struct address_space *mapping, pgoff_t first,
 			 pgoff_t last, struct zap_details *details)
 {
+	struct zap_details host_details = *details;
 	struct ptshare_host *host = NULL;
 
+	host_details.even_cows = true;
 	details->zap_flags |= ZAP_FLAG_MAPPING;
 	while ((host = ptshare_host_next(mapping, host))) {
 		pgoff_t end = min(last, vma_pages(host->vma) - 1);
@@ -94,6 +99,7 @@ void __ptshare_zap_hosts(struct address_space *mapping, pgoff_t first,
 		if (first > end)
 			continue;
 		zap_page_range_single(host->vma, first << PAGE_SHIFT,
-				      (end - first + 1) << PAGE_SHIFT, details);
+				      (end - first + 1) << PAGE_SHIFT,
+				      &host_details);
 	}
 }

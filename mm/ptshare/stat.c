@@ -5,6 +5,9 @@
 
 #include "internal.h"
 
+/* For so many hosts an estimate starts from exact counts. */
+#define PTSHARE_EXACT_HOSTS	16
+
 /**
  * __ptshare_pte_vma() - find the VMA that a PTE is accounted to
  * @pte: the PTE, locked
@@ -53,8 +56,10 @@ unsigned int __ptshare_links(pte_t *pte)
 unsigned long __ptshare_rss(struct mm_struct *mm, unsigned long *file,
 			    unsigned long *shmem)
 {
+	unsigned long (*counter)(struct mm_struct *, int) = get_mm_counter_sum;
 	struct ptshare_member *member;
 	unsigned long sum = 0;
+	int hosts = 0;
 
 	/* Held for short and never across sleep, unlike mmap_lock. */
 	spin_lock(&mm->ptshare_lock);
@@ -64,10 +69,11 @@ unsigned long __ptshare_rss(struct mm_struct *mm, unsigned long *file,
 		u64 links = min_t(u64, member->links, tables);
 		unsigned long f, s;
 
-		f = div64_u64(get_mm_counter_sum(host->mm, MM_FILEPAGES) *
-			      links, tables);
-		s = div64_u64(get_mm_counter_sum(host->mm, MM_SHMEMPAGES) *
-			      links, tables);
+		/* Anybody may ask, and faults wait for the lock. */
+		if (++hosts > PTSHARE_EXACT_HOSTS)
+			counter = get_mm_counter;
+		f = div64_u64(counter(host->mm, MM_FILEPAGES) * links, tables);
+		s = div64_u64(counter(host->mm, MM_SHMEMPAGES) * links, tables);
 		*file += f;
 		*shmem += s;
 		sum += f + s;

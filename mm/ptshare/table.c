@@ -4,9 +4,8 @@
  * states and what keeps them apart.
  */
 
+#include <linux/pgalloc.h>
 #include <linux/slab.h>
-
-#include <asm/pgalloc.h>
 
 #include "../internal.h"
 #include "internal.h"
@@ -58,9 +57,17 @@ static struct ptshare_table *ptshare_table_alloc(struct ptshare_host *host,
 	}
 	table->host = host;
 	table->chunk = chunk;
-	atomic_set(&table->links, 1);
 	page_ptdesc(table->page)->pt_share = table;
 	return table;
+}
+
+/*
+ * A process may link a table once for each of its VMAs, so a wrap is no more
+ * out of reach than it is for page references. Refuse long before.
+ */
+static bool ptshare_table_full(struct ptshare_table *table)
+{
+	return atomic_read(&table->links) > INT_MAX / 2;
 }
 
 /* Look @chunk up and count a link. */
@@ -71,7 +78,8 @@ static struct ptshare_table *ptshare_table_find(struct ptshare_host *host,
 
 	rcu_read_lock();
 	table = xa_load(&host->tables, chunk);
-	if (table && !atomic_inc_not_zero(&table->links))
+	if (table && (ptshare_table_full(table) ||
+		      !atomic_inc_not_zero(&table->links)))
 		table = NULL;
 	rcu_read_unlock();
 	return table;
@@ -79,7 +87,8 @@ static struct ptshare_table *ptshare_table_find(struct ptshare_host *host,
 
 /*
  * The same, under host->tables.xa_lock, where links cannot fall to 0 and a
- * table that is being torn down can be had back.
+ * table that is being torn down can be had back. An error if there is a table,
+ * but no link to be had.
  */
 static struct ptshare_table *ptshare_table_revive(struct ptshare_host *host,
 						  pgoff_t chunk)
@@ -90,6 +99,8 @@ static struct ptshare_table *ptshare_table_revive(struct ptshare_host *host,
 	table = xa_load(&host->tables, chunk);
 	if (!table)
 		return NULL;
+	if (ptshare_table_full(table))
+		return ERR_PTR(-EOVERFLOW);
 	if (!atomic_read(&table->links)) {
 		table->seq++;
 		count_vm_event(PTSHARE_TABLE_REVIVE);
@@ -99,22 +110,33 @@ static struct ptshare_table *ptshare_table_revive(struct ptshare_host *host,
 }
 
 /*
- * Put a new table where rmap and truncation look, and then where links do.
- * Under xa_lock, with a slot reserved: storing cannot fail.
+ * Put a new table into the index and the page table of its host. Nobody links
+ * a table that has no links without xa_lock, so none fills it before rmap and
+ * truncation can find it. False when out of memory. Under xa_lock.
  */
-static void ptshare_table_install(struct ptshare_table *table, pmd_t *pmd)
+static bool ptshare_table_install(struct ptshare_table *table, pmd_t *pmd)
 {
 	struct ptshare_host *host = table->host;
-	spinlock_t *ptl = pmd_lock(host->mm, pmd);
+	spinlock_t *ptl = pmd_lockptr(host->mm, pmd);
 
+	/*
+	 * A slot reserved by the caller may have been somebody's, and gone
+	 * with what was in it.
+	 */
+	if (xa_err(__xa_store(&host->tables, table->chunk, table,
+			      GFP_NOWAIT | __GFP_NOWARN)))
+		return false;
+
+	spin_lock(ptl);
 	VM_WARN_ON_ONCE(!pmd_none(*pmd));
 	mm_inc_nr_ptes(host->mm);
 	smp_wmb(); /* See comment in pmd_install() */
 	pmd_populate(host->mm, pmd, table->page);
 	spin_unlock(ptl);
 
-	__xa_store(&host->tables, table->chunk, table, 0);
 	atomic_long_inc(&host->nr_tables);
+	atomic_set_release(&table->links, 1);
+	return true;
 }
 
 /*
@@ -140,20 +162,23 @@ static void ptshare_table_remove(struct ptshare_table *table, pmd_t *pmd)
  * ptshare_table_get() - find or make the table for a part of the file
  * @host: the host
  * @chunk: which part, in units of PMD_SIZE
+ * @make: make it if there is none. May sleep then.
  *
  * A new table is in the host's page table before anybody can fill it.
  *
- * Context: May sleep. The caller's mm is a member of @host.
- * Return: the table with a link counted, or NULL when out of memory.
+ * Context: The caller's mm is a member of @host.
+ * Return: the table with a link counted, or NULL when out of memory, too many
+ *	link it, or it was not made.
  */
 struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
-					pgoff_t chunk)
+					pgoff_t chunk, bool make)
 {
 	struct ptshare_table *table, *new;
+	bool installed;
 	pmd_t *pmd;
 
 	table = ptshare_table_find(host, chunk);
-	if (table)
+	if (table || !make)
 		return table;
 
 	new = ptshare_table_alloc(host, chunk);
@@ -167,16 +192,15 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 
 	xa_lock(&host->tables);
 	table = ptshare_table_revive(host, chunk);
-	if (!table)
-		ptshare_table_install(new, pmd);
+	installed = !table && ptshare_table_install(new, pmd);
 	xa_unlock(&host->tables);
 
-	if (table) {
-		ptshare_table_free(new);
-		return table;
+	if (installed) {
+		count_vm_event(PTSHARE_TABLE_ALLOC);
+		return new;
 	}
-	count_vm_event(PTSHARE_TABLE_ALLOC);
-	return new;
+	ptshare_table_free(new);
+	return IS_ERR(table) ? NULL : table;
 }
 
 /**

@@ -24,7 +24,7 @@ fi
 for p in "$@"; do
 	t0=$(date +%s)
 	echo "## $p"
-	"/opt/ptshare/$p"
+	timeout -s KILL 600 "/opt/ptshare/$p"
 	st=$?
 	s=$(($(date +%s) - t0))
 	if [ -r $d/ptshare/check ]; then

@@ -73,7 +73,7 @@ static void one_more(struct __test_metadata *_metadata, bool write,
 	grown = pt_meminfo("PageTables") - before;
 	/* 2.5 % of what own tables take, give or take the rest of the system */
 	if (pt_on())
-		EXPECT_LE(grown, NR * CHUNKS * 4 / 40 + 32);
+		EXPECT_LE(grown, NR * CHUNKS * 4 / 40 + 128);
 	TH_LOG("%d processes with %ld MiB each: PageTables +%ld kB", NR,
 	       LEN / MB, grown);
 }

@@ -23,7 +23,7 @@
 #define MB		PT_MB
 #define RO		PT_RO
 #define RW		PT_RW
-#define LEN		(20 * MB)
+#define LEN		(16 * MB)
 #define CHUNKS		(LEN / PT_CHUNK)
 /* Some chunk in the middle, and a page in its middle */
 #define CHUNK_AT	(6 * MB)

@@ -189,7 +189,7 @@ PT_TEST(pageout)
  */
 PT_TEST(reclaim_under_writers)
 {
-	int i, n = pt_effort(24);
+	int i, n = pt_effort(16);
 	long out;
 
 	if (!need_swap() || !need_group(256 * MB))
@@ -198,7 +198,8 @@ PT_TEST(reclaim_under_writers)
 	out = pt_vmstat("pswpout");
 	for (i = 0; i < n; i++) {
 		pt_let_write();
-		squeeze(16 * MB);
+		/* All there is, or nearly so */
+		squeeze(2 * MB);
 		pt_let_write();
 		EXPECT_EQ(0, pt_lost_writes("reclaim"));
 	}
@@ -213,7 +214,7 @@ PT_TEST(reclaim_under_writers)
 /* The same with pages of one process asking for it */
 PT_TEST(pageout_under_writers)
 {
-	int i, n = pt_effort(16);
+	int i, n = pt_effort(8);
 	long out;
 
 	if (!need_swap())
@@ -324,8 +325,10 @@ static long major_faults(unsigned long *arg)
 	return ru.ru_majflt;
 }
 
-#define HOT		(16 * MB)
-#define STEPS		64		/* a MiB of the flood in each */
+/* kept in memory all the time by a group that may have three times as much */
+#define HOT		(8 * MB)
+#define HOT_LIMIT	(24 * MB)
+#define STEPS		80		/* a MiB of the flood in each */
 
 /*
  * Major faults of processes that read a hot file over and over, while a flood
@@ -333,19 +336,18 @@ static long major_faults(unsigned long *arg)
  */
 static long refaults(struct __test_metadata *_metadata, int mode)
 {
-	int hot = pt_stamped_memfd(HOT, 1), cold = pt_memfd(512 * MB), i, k;
+	int hot = pt_memfd(PT_MIN_LEN), cold = pt_memfd(512 * MB), i, k;
 	int steps = pt_effort(STEPS);
 	struct pt_proc *p[2], *flood;
 	char *m, *mc;
 	long sum = 0;
 
 	pt_set_mode(mode);
-	if (!need_group(40 * MB))
+	if (!need_group(HOT_LIMIT))
 		pt_die("no memory cgroup");
 	flood = pt_spawn();
 	join_group(flood);
 	/* The hot pages are charged to the group by those who use them. */
-	pt_punch(hot, 0, HOT);
 	for (i = 0; i < 2; i++) {
 		p[i] = pt_spawn();
 		join_group(p[i]);
@@ -389,17 +391,18 @@ PT_TEST(hot_pages_stay)
 	int mode = pt_mode();
 	long base, on, out;
 
-	if (!need_swap() || !need_group(40 * MB))
+	if (!need_swap() || !need_group(HOT_LIMIT))
 		SKIP(return, "no swap on zram or no memory cgroup");
 	out = pt_vmstat("pswpout");
 	base = refaults(_metadata, mode < 0 ? -1 : 0);
 	/* The flood did go through. */
-	EXPECT_LT(pt_effort(STEPS) * 100, pt_vmstat("pswpout") - out);
+	EXPECT_LT(pt_effort(STEPS) * 32, pt_vmstat("pswpout") - out);
 	on = mode < 0 ? base : refaults(_metadata, 2);
 	pt_set_mode(mode);
 	TH_LOG("major faults on %lu hot pages: %ld own tables, %ld shared",
 	       HOT / PT_PAGE, base, on);
-	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE / 8));
+	/* A few need a second look; a host taken for a stranger loses them all. */
+	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE / 2));
 	EXPECT_EQ(0, drop_swap());
 }
 

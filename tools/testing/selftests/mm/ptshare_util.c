@@ -807,7 +807,7 @@ void pt_start_writers(void (*prepare)(struct pt_proc *p))
 		pt_map(pt_writer[w], 0, pt_counter_fd, PT_MIN_LEN, 0, PT_RW);
 	}
 	/* Some more pages, charged to the first writer's group as the others */
-	pt_fill(pt_writer[0], pt_slot(pt_writer[0], 0), 0, PT_COUNTER_AT, 1);
+	pt_fill(pt_writer[0], pt_slot(pt_writer[0], 0), 0, PT_MB / 2, 1);
 	for (w = 0; w < PT_WRITERS; w++)
 		pt_thread(pt_writer[w], spin_count, pt_slot(pt_writer[w], 0), w);
 	if (!pt_await(&c->started, PT_WRITERS))

@@ -259,7 +259,10 @@ int pt_write_file(const char *path, const char *text);
 long pt_read_num(const char *path);
 /* Let the debug kernel linger in its race windows. False if it has none. */
 bool pt_set_delay_us(long us);
-/* Ask the debug kernel to compare its books: 0, or -1 with a message. */
+/*
+ * Ask the debug kernel to compare its books: 0, or -1 with a message. Not while
+ * links come and go, it takes no snapshot.
+ */
 int pt_check_books(void);
 
 #endif /* __PTSHARE_UTIL_H */

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ptshare: places where sharing has to be minded, and the contents of memory
+ * do not show whether it is, or not of memory alone.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "ptshare_fixture.h"
+#include "vm_util.h"
+
+#define MB		PT_MB
+#define RO		PT_RO
+#define RW		PT_RW
+#define LEN		(16 * MB)
+#define CHUNK_AT	(6 * MB)
+#define PAGE_AT		(CHUNK_AT + 100 * PT_PAGE)
+#define NR		3		/* sharers */
+#define DISK		"/dev/ram0"
+#define PFN_MASK	((1UL << 55) - 1)	/* in pagemap */
+#define IDLE		"/sys/kernel/mm/page_idle/bitmap"
+#define BALANCING	"/proc/sys/kernel/numa_balancing"
+
+#ifndef MPOL_F_NUMA_BALANCING
+#define MPOL_F_NUMA_BALANCING (1 << 13)
+#endif
+
+static struct pt_proc *p[NR];
+static char *m[NR];
+
+static void make_sharers(struct __test_metadata *_metadata, int fd)
+{
+	int i;
+
+	for (i = 0; i < NR; i++) {
+		p[i] = pt_spawn();
+		m[i] = pt_map(p[i], i, fd, LEN, 0, RW);
+		ASSERT_EQ(0, pt_touch(p[i], m[i], LEN, true));
+	}
+}
+
+/* --- boundaries ------------------------------------------------------------ */
+
+/*
+ * A VMA that ends within a linked chunk ends the link, also if whoever draws
+ * the line is not interested in page tables. The checker looks for such links.
+ */
+PT_TEST(split_in_chunk)
+{
+	int fd = pt_stamped_memfd(LEN, 1);
+
+	make_sharers(_metadata, fd);
+	/* Two lines in one chunk */
+	ASSERT_EQ(0, pt_sys(p[0], SYS_madvise, m[0] + PAGE_AT, PT_PAGE,
+			    (long)MADV_DONTDUMP));
+	EXPECT_EQ(0, pt_check_books());
+	EXPECT_EQ(0, pt_verify(p[0], m[0], 0, LEN, 1));
+	/* One line, and then it moves on, from chunk to chunk. */
+	ASSERT_EQ(0, pt_sys(p[1], SYS_madvise, m[1], MB, (long)MADV_DONTDUMP));
+	EXPECT_EQ(0, pt_check_books());
+	EXPECT_EQ(0, pt_verify(p[1], m[1], 0, LEN, 1));
+	ASSERT_EQ(0, pt_sys(p[1], SYS_madvise, m[1] + MB, 4 * MB,
+			    (long)MADV_DONTDUMP));
+	EXPECT_EQ(0, pt_check_books());
+	EXPECT_EQ(0, pt_verify(p[1], m[1], 0, LEN, 1));
+	/* And a mapping that gets shorter and longer */
+	ASSERT_EQ((long)m[2], pt_sys(p[2], SYS_mremap, m[2], LEN, LEN - 3 * MB,
+				     0L));
+	EXPECT_EQ(0, pt_check_books());
+	ASSERT_EQ((long)m[2], pt_sys(p[2], SYS_mremap, m[2], LEN - 3 * MB, LEN,
+				     0L));
+	EXPECT_EQ(0, pt_check_books());
+	EXPECT_EQ(0, pt_verify(p[2], m[2], 0, LEN, 1));
+}
+
+/* --- hosts instead of sharers ---------------------------------------------- */
+
+/*
+ * A walk of all who map a page comes by the sharers, too, and must pass: what
+ * there is to do was done in the host. Marking a page idle is such a walk.
+ */
+PT_TEST(rmap_passes_sharers)
+{
+	int fd = pt_stamped_memfd(LEN, 1), idle = open(IDLE, O_RDWR);
+	unsigned long pfn;
+	uint64_t bits;
+	long skips;
+
+	make_sharers(_metadata, fd);
+	/* Pages of this CPU that wait to be put on the LRU lists get there. */
+	pt_write_file("/proc/sys/vm/compact_memory", "1");
+	skips = pt_vmstat("ptshare_rmap_skip");
+	if (idle < 0 || skips < 0)
+		SKIP(return, "no idle page tracking or no ptshare");
+	pfn = pt_pagemap(p[0]->pid, m[0] + PAGE_AT) & PFN_MASK;
+	ASSERT_NE(0UL, pfn);
+	bits = 1UL << pfn % 64;
+	ASSERT_EQ((ssize_t)sizeof(bits),
+		  pwrite(idle, &bits, sizeof(bits), pfn / 64 * 8));
+	close(idle);
+	skips = pt_vmstat("ptshare_rmap_skip") - skips;
+	if (pt_on()) {
+		EXPECT_LE(NR, skips);
+	} else {
+		EXPECT_EQ(0, skips);
+	}
+}
+
+/* A hole is made in the host, all of it, and not in one page after the other. */
+PT_TEST(punch_is_one_flush)
+{
+	int fd = pt_stamped_memfd(LEN, 1);
+	long flushes;
+
+	make_sharers(_metadata, fd);
+	flushes = pt_vmstat("ptshare_flush");
+	pt_punch(fd, CHUNK_AT, PT_CHUNK);
+	flushes = pt_vmstat("ptshare_flush") - flushes;
+	if (pt_on()) {
+		EXPECT_LT(0, flushes);
+		EXPECT_GT(64, flushes);
+	} else {
+		EXPECT_EQ(0, flushes);
+	}
+}
+
+/* --- NUMA balancing --------------------------------------------------------- */
+
+static long minor_faults(unsigned long *arg)
+{
+	struct rusage ru;
+
+	(void)arg;
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_minflt;
+}
+
+static long burn(unsigned long *arg)
+{
+	long end = pt_now_ms() + arg[0];
+
+	while (pt_now_ms() < end)
+		;
+	return 0;
+}
+
+/*
+ * A hint fault says that this process uses a page. In a shared table it would
+ * hit whoever comes first, so no hints are put there: a process that runs must
+ * not make others fault.
+ */
+PT_TEST(numa_hints)
+{
+	int fd = pt_stamped_memfd(LEN, 1);
+	unsigned long *mask;
+	struct stat st;
+	long was, faults;
+
+	was = pt_read_num(BALANCING);
+	if (was < 0 || stat("/sys/devices/system/node/node1", &st))
+		SKIP(return, "no NUMA balancing or a single node (numa=fake=2)");
+	if (!pt_on())
+		SKIP(return, PT_OFF);
+	make_sharers(_metadata, fd);
+	mask = pt_scratch(p[0]);
+	*mask = 3;
+	/* Without such a policy the kernel leaves shared memory alone. */
+	ASSERT_EQ(0, pt_sys(p[0], SYS_mbind, m[0], LEN,
+			    (long)(MPOL_BIND | MPOL_F_NUMA_BALANCING), mask, 64L,
+			    0L));
+	ASSERT_EQ(0, pt_write_file(BALANCING, "1"));
+	faults = pt_call(p[1], minor_faults);
+	pt_call(p[0], burn, 6000L);
+	EXPECT_EQ(0, pt_touch(p[1], m[1], LEN, true));
+	faults = pt_call(p[1], minor_faults) - faults;
+	pt_write_file(BALANCING, was ? "1" : "0");
+	EXPECT_GT((long)(LEN / PT_PAGE / 8), faults);
+	EXPECT_EQ(0, pt_private_tables(p[0]));
+	EXPECT_EQ(0, pt_verify(p[2], m[2], 0, LEN, 1));
+}
+
+/* --- files with a backing store --------------------------------------------- */
+
+static int open_disk(int flags)
+{
+	return open(DISK, O_RDWR | O_CLOEXEC | flags);
+}
+
+/* A word of what is on the disk, whatever is in the page cache */
+static unsigned long on_disk(off_t off)
+{
+	static unsigned long buf[PT_PAGE / 8] __attribute__((aligned(4096)));
+	int fd = open_disk(O_DIRECT);
+
+	if (fd < 0 || pread(fd, buf, PT_PAGE, off) != (ssize_t)PT_PAGE)
+		pt_die("reading " DISK);
+	close(fd);
+	return buf[0];
+}
+
+/*
+ * fsync() makes the pages that it writes read-only, for all, so that the next
+ * write is noticed by whomever it is.
+ */
+PT_TEST(write_after_fsync)
+{
+	int fd = open_disk(0), i, k, n = pt_effort(8);
+
+	if (fd < 0)
+		SKIP(return, "no " DISK);
+	make_sharers(_metadata, fd);
+	for (k = 0; k < n; k++) {
+		for (i = 0; i < NR; i++) {
+			unsigned long val = pt_now_ms() << 8 | i;
+			off_t off = PAGE_AT + k * PT_PAGE;
+
+			EXPECT_EQ(0, pt_poke(p[i], m[i] + off, val));
+			ASSERT_EQ(0, fsync(fd));
+			EXPECT_EQ(val, on_disk(off));
+		}
+	}
+}
+
+/*
+ * Where the kernel wants to know of the first write to a page, a mapping has
+ * the protection of a read-only one at first, and is none.
+ */
+PT_TEST(read_only_with_write_notify)
+{
+	int fd = open_disk(0);
+	struct pt_proc *r;
+	char *mr;
+	int i;
+
+	if (fd < 0)
+		SKIP(return, "no " DISK);
+	r = pt_spawn();
+	mr = pt_map(r, 0, fd, LEN, 0, RO);
+	ASSERT_EQ(0, pt_touch(r, mr, LEN, false));
+	make_sharers(_metadata, fd);
+	for (i = 0; i < (int)(LEN / MB); i++) {
+		EXPECT_EQ(0, pt_poke(p[0], m[0] + i * MB, i));
+		EXPECT_EQ(SIGSEGV, pt_poke(r, mr + i * MB, 100));
+	}
+	pt_kill(r);
+	ASSERT_EQ(0, fsync(fd));
+	/* And the other way round */
+	r = pt_spawn();
+	mr = pt_map(r, 0, fd, LEN, 0, RO);
+	for (i = 0; i < (int)(LEN / MB); i++) {
+		EXPECT_EQ(0, pt_touch(r, mr + i * MB, PT_PAGE, false));
+		EXPECT_EQ(0, pt_poke(p[1], m[1] + i * MB, i));
+		EXPECT_EQ(SIGSEGV, pt_poke(r, mr + i * MB, 100));
+	}
+}
+
+TEST_HARNESS_MAIN
