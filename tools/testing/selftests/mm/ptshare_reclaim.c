@@ -114,9 +114,11 @@ static void squeeze(long bytes)
 
 /* --- contents ------------------------------------------------------------- */
 
+#define SWAP_LEN	(24 * MB)
+
 /*
- * A file twice as large as the memory it may have: each pass of each sharer
- * swaps nearly all of it in and out again.
+ * A file larger than the memory it may have: each pass of each sharer swaps
+ * nearly all of it in and out again.
  */
 PT_TEST(swap_out_and_in)
 {
@@ -125,32 +127,32 @@ PT_TEST(swap_out_and_in)
 	long out;
 	char *m;
 
-	if (!need_swap() || !need_group(20 * MB))
+	if (!need_swap() || !need_group(SWAP_LEN / 3 * 2))
 		SKIP(return, "no swap on zram or no memory cgroup");
 	out = pt_vmstat("pswpout");
-	fd = pt_memfd(32 * MB);
+	fd = pt_memfd(SWAP_LEN);
 	for (i = 0; i < NR; i++) {
 		p[i] = pt_spawn();
 		join_group(p[i]);
-		pt_map(p[i], i, fd, 32 * MB, 0, RW);
+		pt_map(p[i], i, fd, SWAP_LEN, 0, RW);
 	}
 	ro = pt_spawn();
 	join_group(ro);
-	m = pt_map(ro, 0, fd, 32 * MB, 0, RO);
+	m = pt_map(ro, 0, fd, SWAP_LEN, 0, RO);
 	for (pass = 1; pass <= n; pass++) {
 		i = pass % NR;
-		EXPECT_EQ(0, pt_fill(p[i], pt_slot(p[i], i), 0, 32 * MB, pass));
+		EXPECT_EQ(0, pt_fill(p[i], pt_slot(p[i], i), 0, SWAP_LEN, pass));
 		i = (pass + 1) % NR;
-		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, 32 * MB, pass));
-		EXPECT_EQ(0, pt_verify(ro, m, 0, 32 * MB, pass));
+		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, SWAP_LEN, pass));
+		EXPECT_EQ(0, pt_verify(ro, m, 0, SWAP_LEN, pass));
 		EXPECT_EQ(SIGSEGV, pt_poke(ro, m + 5 * MB, 0));
 	}
 	EXPECT_LT(1000, pt_vmstat("pswpout") - out);
-	EXPECT_EQ(pt_on() ? 0 : 16, pt_private_tables(ro));
+	EXPECT_EQ(pt_on() ? 0 : (long)(SWAP_LEN / PT_CHUNK), pt_private_tables(ro));
 	ASSERT_EQ(0, group_write("memory.max", 256 * MB));
 	EXPECT_EQ(0, drop_swap());
 	for (i = 0; i < NR; i++)
-		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, 32 * MB, n));
+		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, SWAP_LEN, n));
 	pt_kill_all();
 	drop_group();
 }
