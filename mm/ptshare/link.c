@@ -57,12 +57,13 @@ static bool ptshare_set_pmd(struct vm_fault *vmf, struct ptshare_table *table)
  * reclaim waits for. Then only what exists is linked.
  *
  * Context: mmap_lock or VMA lock, at least for read. May sleep.
- * Return: true if vmf->pmd points to a shared table now.
+ * Return: true if allocating a table would be of no use: vmf->pmd was pointed
+ *	to a shared one, here or by somebody faster. Both may be undone by now.
  */
 bool __ptshare_link(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
-	bool linked = false, make = !vmf->page;
+	bool linked = false, populated = false, make = !vmf->page;
 	struct ptshare_table *table;
 	struct ptshare_host *host;
 
@@ -79,8 +80,10 @@ bool __ptshare_link(struct vm_fault *vmf)
 		goto leave;
 
 	ptshare_delay();
-	linked = !ptshare_poisoned(table, vmf->address) &&
-		 ptshare_set_pmd(vmf, table);
+	if (!ptshare_poisoned(table, vmf->address)) {
+		linked = ptshare_set_pmd(vmf, table);
+		populated = true;
+	}
 	if (!linked)
 		ptshare_table_put(table);
 leave:
@@ -90,7 +93,7 @@ put_host:
 	ptshare_host_put(host);
 out:
 	count_vm_event(linked ? PTSHARE_LINK : PTSHARE_LINK_FAIL);
-	return linked;
+	return populated;
 }
 
 /**

@@ -403,8 +403,11 @@ PT_TEST(hot_pages_stay)
 	pt_set_mode(mode);
 	TH_LOG("major faults on %lu hot pages: %ld own tables, %ld shared",
 	       HOT / PT_PAGE, base, on);
-	/* A few need a second look; a host taken for a stranger loses them all. */
-	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE / 2));
+	/*
+	 * A page needs to be seen used twice, as that of a single process, so it
+	 * may be lost once. Taken for unused it would be lost time and again.
+	 */
+	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE));
 	EXPECT_EQ(0, drop_swap());
 }
 
