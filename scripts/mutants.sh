@@ -37,12 +37,22 @@ passed=0 failed=0 begin=$(date +%s)
 # run NAME MUTANT SECONDS TESTS COMMANDS: boot and run; the kinds of red are in $red
 run()
 {
-	st=0
+	st=0 numa=' numa=fake=2'
+	# With two nodes a freed page is seldom reused by the one who freed it,
+	# which is what the TLB tests look for.
+	case $5 in *ptshare_tlb*) numa='' ;; esac
 	"$top/scripts/vm.sh" -k mutants -c "$CPUS" -m 2G -t $(($3 + 60)) -n "mutants-$1" \
-		-a "ptshare=2 numa=fake=2" -x 'Memory failure|MCE: Killing' -- \
+		-a "ptshare=2$numa" -x 'Memory failure|MCE: Killing' -- \
 		"f=/sys/kernel/debug/ptshare/mutant; echo $2 >\$f && grep -qx '\\[$2\\]' \$f || exit 99; $5" \
 		>"$log/$1.out" 2>"$log/$1.err" || st=$?
-	red=
+	# Patched jump labels trap now and then when QEMU's virtual CPUs boot.
+	if [ $st -eq 70 ] && ! grep -aq '^TAP version' "$log/$1.out" && [ "${again:-0}" -lt 3 ]; then
+		again=$((${again:-0} + 1))
+		echo "mutants.sh: note: the guest did not get as far as the test, once more: $(sed -n 2p "$log/$1.err")"
+		run "$@"
+		return
+	fi
+	again=0 red=
 	case $st in
 	99) die "the kernel has no mutant '$2': mutants/table and mutants/*.patch disagree" ;;
 	6[0-9]|73) cat "$log/$1.err" >&2; die "no run of the guest (status $st)" ;;

@@ -9,6 +9,7 @@
 #include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdalign.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,7 +31,7 @@
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
 
 #ifndef MPOL_F_NUMA_BALANCING
-#define MPOL_F_NUMA_BALANCING (1 << 13)
+#define MPOL_F_NUMA_BALANCING 0x2000
 #endif
 
 static struct pt_proc *p[NR];
@@ -107,29 +108,61 @@ PT_TEST(rmap_passes_sharers)
 		  pwrite(idle, &bits, sizeof(bits), pfn / 64 * 8));
 	close(idle);
 	skips = pt_vmstat("ptshare_rmap_skip") - skips;
-	if (pt_on()) {
+	if (pt_on())
 		EXPECT_LE(NR, skips);
-	} else {
+	if (!pt_on())
 		EXPECT_EQ(0, skips);
-	}
 }
 
-/* A hole is made in the host, all of it, and not in one page after the other. */
+/*
+ * A hole is made in the host, all of it, and not in one page after the other;
+ * nor do sharers lose their links for it.
+ */
 PT_TEST(punch_is_one_flush)
 {
 	int fd = pt_stamped_memfd(LEN, 1);
-	long flushes;
+	long flushes, unlinks;
 
 	make_sharers(_metadata, fd);
 	flushes = pt_vmstat("ptshare_flush");
+	unlinks = pt_vmstat("ptshare_unlink");
 	pt_punch(fd, CHUNK_AT, PT_CHUNK);
 	flushes = pt_vmstat("ptshare_flush") - flushes;
+	EXPECT_EQ(unlinks, pt_vmstat("ptshare_unlink"));
 	if (pt_on()) {
 		EXPECT_LT(0, flushes);
 		EXPECT_GT(64, flushes);
 	} else {
 		EXPECT_EQ(0, flushes);
 	}
+}
+
+/* --- soft-dirty tracking of more than one ----------------------------------- */
+
+static bool soft_dirty(int i, unsigned long off)
+{
+	return pt_pagemap(p[i]->pid, m[i] + off) & PM_SOFT_DIRTY;
+}
+
+/* Two that track their own writes are alike, and must not share all the same. */
+PT_TEST(soft_dirty_of_two)
+{
+	int fd = pt_stamped_memfd(LEN, 1), i;
+	char path[64];
+
+	make_sharers(_metadata, fd);
+	for (i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/clear_refs", p[i]->pid);
+		if (!soft_dirty(i, PAGE_AT) || pt_write_file(path, "4"))
+			SKIP(return, "no soft-dirty tracking");
+	}
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, pt_verify(p[i], m[i], 0, LEN, 1));
+	EXPECT_EQ(0, pt_touch(p[0], m[0] + PAGE_AT, PT_PAGE, true));
+	EXPECT_EQ(0, pt_verify(p[1], m[1], 0, LEN, 1));
+	EXPECT_TRUE(soft_dirty(0, PAGE_AT));
+	EXPECT_FALSE(soft_dirty(1, PAGE_AT));
+	EXPECT_FALSE(soft_dirty(0, PAGE_AT + PT_PAGE));
 }
 
 /* --- NUMA balancing --------------------------------------------------------- */
@@ -197,7 +230,7 @@ static int open_disk(int flags)
 /* A word of what is on the disk, whatever is in the page cache */
 static unsigned long on_disk(off_t off)
 {
-	static unsigned long buf[PT_PAGE / 8] __attribute__((aligned(4096)));
+	static alignas(4096) unsigned long buf[PT_PAGE / 8];
 	int fd = open_disk(O_DIRECT);
 
 	if (fd < 0 || pread(fd, buf, PT_PAGE, off) != (ssize_t)PT_PAGE)

@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 
 #include "../kselftest_harness.h"
 #include "ptshare_fixture.h"
@@ -39,6 +40,7 @@ struct ctl {
 	unsigned long stable;	/* while not 0: exactly this one is right */
 	unsigned long closed;	/* while not 0 any access has to fault */
 	unsigned long junk_only;	/* older generations are all right */
+	unsigned long op_done;
 	unsigned long stop;
 	unsigned long started, ended;
 	unsigned long round[8];	/* how often each spinner came round */
@@ -525,6 +527,7 @@ static long spin_unlink(unsigned long *arg)
 	char *addr = (void *)arg[0];
 	int op = arg[1], mapfd = arg[2];
 	char *other = addr + (PAGE_IN + 1) * PT_PAGE;
+	unsigned long was;
 
 	if (pt_nr_cpus() > 2)
 		pt_pin(arg[3]);
@@ -541,6 +544,10 @@ static long spin_unlink(unsigned long *arg)
 			     CHUNK_AT);
 		}
 		pt_inc(&CTL->round[1]);
+		/* Until the reader has the table again: else there is no race. */
+		was = pt_get(&CTL->round[0]);
+		while (pt_get(&CTL->round[0]) < was + 2 && !pt_get(&CTL->stop))
+			;
 	}
 	pt_inc(&CTL->ended);
 	return 0;
@@ -551,9 +558,12 @@ static long spin_unlink(unsigned long *arg)
  * the table and get it again, while the page leaves the file and comes back.
  * Between clearing its entry and its own flush a process has to be flushed by
  * others, or what it lost sight of is freed under its TLB: shows a member that
- * is dropped before its flush, and a table that is. An old generation may be
- * seen meanwhile, as it may with tables of one's own: a process that is about
- * to flush may use the page until then, as long as it stays allocated.
+ * is dropped before its flush, and a table that is.
+ *
+ * With tables of one's own an old generation may be seen meanwhile, though not
+ * junk: a process that is about to flush may use the page until then, it holds
+ * a reference. That goes for mprotect(), too, which splits the mapping in the
+ * chunk. With shared tables whoever takes the page away flushes this process.
  */
 static void race_unlink(struct __test_metadata *_metadata, enum own_op op,
 			long delay_us)
@@ -570,7 +580,7 @@ static void race_unlink(struct __test_metadata *_metadata, enum own_op op,
 		SKIP(return, "no delay injection in this kernel");
 	if (pt_nr_cpus() > 2)
 		pt_pin(0);
-	CTL->junk_only = 1;
+	CTL->junk_only = !pt_on() || op == OP_PROTECT;
 	next_generation(lose_page);
 	start_spinner(b, spin_read, page_of(b), 1, 0, 1);
 	was = CTL->started;
@@ -606,9 +616,82 @@ PT_TEST(race_remap_delayed)
 	race_unlink(_metadata, OP_REMAP, 300);
 }
 
+/* Long enough for virtual CPUs that share a real one to get their turn in it */
+PT_TEST(race_remap_long_delay)
+{
+	race_unlink(_metadata, OP_REMAP, 5000);
+}
+
 PT_TEST(race_dontneed_delayed)
 {
 	race_unlink(_metadata, OP_DONTNEED, 300);
+}
+
+/* One unlink of the chunk at arg[0], in the way of arg[1] */
+static long unlink_once(unsigned long *arg)
+{
+	char *addr = (char *)arg[0];
+	long ret;
+
+	if (arg[1] == OP_DONTNEED)
+		ret = madvise(addr, PT_PAGE, MADV_DONTNEED);
+	else
+		ret = mmap(addr, PT_CHUNK, RW, MAP_SHARED | MAP_FIXED, arg[2],
+			   CHUNK_AT) != addr;
+	pt_set(&CTL->op_done, 1);
+	return ret;
+}
+
+/*
+ * The same order of events made certain: the debug kernel keeps a process in
+ * the window between clearing its entry and its flush, where the page goes.
+ */
+static void lose_in_window(struct __test_metadata *_metadata, enum own_op op)
+{
+	int i, n = pt_effort(12), hit = 0;
+	struct pt_proc *b;
+	long remote;
+
+	make_members(_metadata);
+	b = member[2];
+	remote = pt_open_fd(b, fd);
+	ASSERT_LE(0, remote);
+	if (!pt_on() || !pt_set_delay_us(100000))
+		SKIP(return, "vm.ptshare is off, or no delay injection");
+	start_spinner(b, spin_read, page_of(b), 1, 0, 1);
+	for (i = 0; i < n; i++) {
+		long unlinks = pt_vmstat("ptshare_unlink");
+		unsigned long round;
+
+		let_spin(1);
+		pt_set(&CTL->op_done, 0);
+		pt_start(b, unlink_once, chunk_of(b), (unsigned long)op, remote);
+		while (pt_vmstat("ptshare_unlink") == unlinks &&
+		       !pt_get(&CTL->op_done))
+			;
+		next_generation(lose_page);
+		/* Let it look, which it can only do with a stale entry. */
+		hit += !pt_get(&CTL->op_done);
+		round = pt_get(&CTL->round[0]);
+		while (!pt_get(&CTL->op_done) &&
+		       pt_get(&CTL->round[0]) < round + 3)
+			sched_yield();
+		ASSERT_EQ(0, pt_finish(b));
+	}
+	pt_set_delay_us(0);
+	stop_spinners(1);
+	TH_LOG("%d of %d in the window", hit, n);
+	expect_no_bad(_metadata, op_name[op]);
+}
+
+PT_TEST(lose_page_in_remap)
+{
+	lose_in_window(_metadata, OP_REMAP);
+}
+
+PT_TEST(lose_page_in_dontneed)
+{
+	lose_in_window(_metadata, OP_DONTNEED);
 }
 
 /*
