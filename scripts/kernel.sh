@@ -56,7 +56,7 @@ cc=gcc
 if command -v ccache >/dev/null; then
 	# Relative paths, so that all checkouts and clones share the cache.
 	cc="ccache gcc"
-	export CCACHE_BASEDIR="$BUILD" CCACHE_IGNOREOPTIONS="-fmacro-prefix-map=*"
+	export CCACHE_BASEDIR="$BUILD" CCACHE_IGNOREOPTIONS="-fmacro-prefix-map=*" CCACHE_DEPEND=1
 fi
 # Fixed stamps: equal sources give equal images and the cache hits.
 export KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 2026"
