@@ -25,7 +25,7 @@
  */
 
 #include <linux/jump_label.h>
-#include <linux/mm_types.h>
+#include <linux/mm.h>
 
 struct address_space;
 struct arch_tlbflush_unmap_batch;
@@ -33,7 +33,6 @@ struct folio;
 struct mmu_gather;
 struct page_vma_mapped_walk;
 struct ptshare_host;
-struct ptshare_table;
 struct rmap_walk_control;
 struct vm_fault;
 struct zap_details;
@@ -41,6 +40,29 @@ struct zap_details;
 #ifdef CONFIG_PTSHARE
 
 #define PTSHARE_GATHER_LOCAL	8
+
+/**
+ * struct ptshare_table - a shared PTE table
+ * @vma: of the host, which its PTEs are accounted to
+ * @host: its owner
+ * @chunk: which part of the file it maps, in units of PMD_SIZE
+ * @links: PMDs that point to it, or did until a flush that is still to come.
+ *	0 -> 1 only under host->tables.xa_lock.
+ * @seq: times it came back to life, under host->tables.xa_lock
+ * @tearing: somebody is zapping it, under host->tables.xa_lock
+ * @page: the page table
+ * @rcu: frees this and @page
+ */
+struct ptshare_table {
+	struct vm_area_struct	*vma;
+	struct ptshare_host	*host;
+	pgoff_t			chunk;
+	atomic_t		links;
+	unsigned int		seq;
+	bool			tearing;
+	pgtable_t		page;
+	struct rcu_head		rcu;
+};
 
 /**
  * struct ptshare_gather - tables unlinked by an mmu_gather, not yet put
@@ -73,9 +95,60 @@ static inline bool ptshare_is_host(const struct mm_struct *mm)
 	return ptshare_active() && unlikely(mm->ptshare_host);
 }
 
+/**
+ * ptshare_pte_table() - find the shared table a PTE belongs to
+ * @pte: the PTE, mapped
+ *
+ * Context: the PTE lock, RCU, or anything else that keeps the table.
+ * Return: the table, or NULL if the PTE table is a private one.
+ */
+static inline struct ptshare_table *ptshare_pte_table(pte_t *pte)
+{
+	return READ_ONCE(virt_to_ptdesc(pte)->pt_share);
+}
+
+/**
+ * ptshare_pte_vma() - find the VMA that a PTE is accounted to
+ * @pte: the PTE, locked
+ * @vma: where the caller found it
+ *
+ * RSS and reverse mappings of a shared table are its host's, so that whoever
+ * removes the PTE takes them off where they were put on.
+ *
+ * Return: @vma, or the VMA of the host.
+ */
+static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
+						     struct vm_area_struct *vma)
+{
+	struct ptshare_table *table;
+
+	if (!ptshare_active())
+		return vma;
+	table = ptshare_pte_table(pte);
+	return table ? table->vma : vma;
+}
+
 void ptshare_mm_init(struct mm_struct *mm);
 void ptshare_mm_check(struct mm_struct *mm);
 void ptshare_gather_init(struct mmu_gather *tlb);
+void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
+			  unsigned long end, long adjust_next);
+bool __ptshare_collapse_skip(pmd_t *pmd);
+
+static inline void ptshare_adjust_vma(struct vm_area_struct *vma,
+				      unsigned long start, unsigned long end,
+				      long adjust_next)
+{
+	if (ptshare_active())
+		__ptshare_adjust_vma(vma, start, end, adjust_next);
+}
+
+static inline bool ptshare_collapse_skip(pmd_t *pmd)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_collapse_skip(pmd);
+}
 
 #else /* !CONFIG_PTSHARE */
 
@@ -92,6 +165,16 @@ static inline bool ptshare_is_host(const struct mm_struct *mm)
 {
 	return false;
 }
+
+static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
+						     struct vm_area_struct *vma)
+{
+	return vma;
+}
+
+/* No functions: loads of arguments that nobody uses would move other code. */
+#define ptshare_adjust_vma(vma, start, end, adjust_next) do { } while (0)
+#define ptshare_collapse_skip(pmd) false
 
 static inline void ptshare_mm_init(struct mm_struct *mm) {}
 static inline void ptshare_mm_check(struct mm_struct *mm) {}
@@ -113,17 +196,6 @@ static inline bool ptshare_link(struct vm_fault *vmf)
 	if (!ptshare_active())
 		return false;
 	return __ptshare_link(vmf);
-}
-
-struct vm_area_struct *__ptshare_pte_vma(pte_t *pte,
-					 struct vm_area_struct *vma);
-
-static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
-						     struct vm_area_struct *vma)
-{
-	if (!ptshare_active())
-		return vma;
-	return __ptshare_pte_vma(pte, vma);
 }
 
 /* Unmap, truncate */
@@ -277,26 +349,6 @@ static inline void ptshare_unlink_mm(struct mm_struct *mm)
 {
 	if (ptshare_active())
 		__ptshare_unlink_mm(mm);
-}
-
-void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
-			  unsigned long end, long adjust_next);
-
-static inline void ptshare_adjust_vma(struct vm_area_struct *vma,
-				      unsigned long start, unsigned long end,
-				      long adjust_next)
-{
-	if (ptshare_active())
-		__ptshare_adjust_vma(vma, start, end, adjust_next);
-}
-
-bool __ptshare_collapse_skip(pmd_t *pmd);
-
-static inline bool ptshare_collapse_skip(pmd_t *pmd)
-{
-	if (!ptshare_active())
-		return false;
-	return __ptshare_collapse_skip(pmd);
 }
 
 /* What is reported about it */

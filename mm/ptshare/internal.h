@@ -122,27 +122,6 @@ struct ptshare_host {
 };
 
 /**
- * struct ptshare_table - a shared PTE table
- * @host: its owner
- * @chunk: which part of the file it maps, in units of PMD_SIZE
- * @links: PMDs that point to it, or did until a flush that is still to come.
- *	0 -> 1 only under host->tables.xa_lock.
- * @seq: times it came back to life, under host->tables.xa_lock
- * @tearing: somebody is zapping it, under host->tables.xa_lock
- * @page: the page table
- * @rcu: frees this and @page
- */
-struct ptshare_table {
-	struct ptshare_host	*host;
-	pgoff_t			chunk;
-	atomic_t		links;
-	unsigned int		seq;
-	bool			tearing;
-	pgtable_t		page;
-	struct rcu_head		rcu;
-};
-
-/**
  * struct ptshare_member - an mm that uses tables of a host
  * @host: the host; the member holds a reference
  * @mm: the sharer; unlinks everything before it goes, so needs no reference
@@ -176,18 +155,6 @@ unsigned long ptshare_host_end(void);
 struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 					pgoff_t chunk, bool make);
 void ptshare_table_put(struct ptshare_table *table);
-
-/**
- * ptshare_pte_table() - find the shared table a PTE belongs to
- * @pte: the PTE, mapped
- *
- * Context: the PTE lock, RCU, or anything else that keeps the table.
- * Return: the table, or NULL if the PTE table is a private one.
- */
-static inline struct ptshare_table *ptshare_pte_table(pte_t *pte)
-{
-	return READ_ONCE(virt_to_ptdesc(pte)->pt_share);
-}
 
 /**
  * ptshare_pmd_table() - find the shared table a PMD points to

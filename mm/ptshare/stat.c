@@ -9,23 +9,6 @@
 #define PTSHARE_EXACT_HOSTS	16
 
 /**
- * __ptshare_pte_vma() - find the VMA that a PTE is accounted to
- * @pte: the PTE, locked
- * @vma: where the caller found it
- *
- * RSS and reverse mappings of a shared table are its host's, so that whoever
- * removes the PTE takes them off where they were put on.
- *
- * Return: @vma, or the VMA of the host.
- */
-struct vm_area_struct *__ptshare_pte_vma(pte_t *pte, struct vm_area_struct *vma)
-{
-	struct ptshare_table *table = ptshare_pte_table(pte);
-
-	return table ? table->host->vma : vma;
-}
-
-/**
  * __ptshare_links() - how many processes does one PTE map a page for?
  * @pte: the PTE, locked
  *

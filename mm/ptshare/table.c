@@ -55,6 +55,7 @@ static struct ptshare_table *ptshare_table_alloc(struct ptshare_host *host,
 		kfree(table);
 		return NULL;
 	}
+	table->vma = host->vma;
 	table->host = host;
 	table->chunk = chunk;
 	page_ptdesc(table->page)->pt_share = table;
