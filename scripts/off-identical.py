@@ -31,12 +31,20 @@ def objects(top):
     return found
 
 
+def disassembly(path):
+    """Lines of disassembly, without addresses."""
+    text = subprocess.run(['objdump', '-dr', '--no-show-raw-insn', path],
+                          capture_output=True, text=True, check=True).stdout
+    return [re.sub(r'^ *[0-9a-f]+:', '', re.sub(r'^[0-9a-f]{16} ', '', x))
+            for x in text.split('\n')[3:]]
+
+
 def code(path):
     """{section: (bytes, relocations)} of the executable sections of an ELF file."""
     with open(path, 'rb') as f:
         b = f.read()
-    if b[:5] != b'\x7fELF\x02':
-        return {'whole file': (b, [])}
+    if b[:5] != b'\x7fELF\x02':  # 32-bit, for the real mode: little, and in assembler
+        return {'disassembly': (disassembly(path), [])}
     shoff, = struct.unpack_from('<Q', b, 40)
     shnum, shstr = struct.unpack_from('<HH', b, 60)
     sec = [struct.unpack_from('<IIQQQQIIQQ', b, shoff + 64 * i) for i in range(shnum)]
@@ -80,13 +88,8 @@ def code(path):
 
 def show(path_a, path_b):
     """The first lines in which the two files' disassembly differs."""
-    def lines(path):
-        text = subprocess.run(['objdump', '-dr', '--no-show-raw-insn', path],
-                              capture_output=True, text=True, check=True).stdout
-        return [re.sub(r'^ *[0-9a-f]+:', '', re.sub(r'^[0-9a-f]{16} ', '', x))
-                for x in text.split('\n')[3:]]
-    for n, line in enumerate(difflib.unified_diff(lines(path_a), lines(path_b), 'unpatched',
-                                                  'off', n=1, lineterm='')):
+    for n, line in enumerate(difflib.unified_diff(disassembly(path_a), disassembly(path_b),
+                                                  'unpatched', 'off', n=1, lineterm='')):
         if n >= 24:
             print('    ...')
             break
