@@ -85,6 +85,7 @@ check "shellcheck" lint || :
 if check "tree" "$top/scripts/tree.sh"; then
 	check "round trip tree -> refresh -> tree" "$top/scripts/test-roundtrip.sh" || :
 	check "checkpatch" "$top/scripts/checkpatch-all.sh" || :
+	check "ptshare-stat" "$top/scripts/test-ptshare-stat.py" || :
 	check "selftests build" "$top/scripts/selftests.sh" || TEST_RUNS=
 	programs=$(find "$BUILD/guest" -name 'ptshare_*' ! -name 'ptshare_demo*' | wc -l)
 	if ! grep -qs '^config PTSHARE$' "$BUILD/linux/Kconfig.ptshare" "$BUILD/linux/mm/Kconfig"; then
