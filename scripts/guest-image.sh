@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Write the guest's initramfs: busybox, our init, the helpers of scripts/guest
-# and everything in $BUILD/guest (test programs, static) as /opt/ptshare.
+# Write the guest's initramfs: busybox, our init, the helpers of scripts/guest,
+# what makes file systems (with the libraries it needs) and everything in $BUILD/guest (test programs, static) as /opt/ptshare.
 # Made anew for every run: it takes a fraction of a second.
 set -eu
 
@@ -27,6 +27,17 @@ cp "$bb" "$dir/bin/busybox"
 for a in $("$bb" --list); do
 	[ "$a" = busybox ] || ln -s busybox "$dir/bin/$a"
 done
+for t in mkfs.ext4 mkfs.xfs mkfs.btrfs; do
+	bin=$(PATH=$PATH:/usr/sbin:/sbin command -v $t) ||
+		{ echo "guest-image.sh: no $t: run 'make deps'" >&2; exit 69; }
+	cp -L "$bin" "$dir/bin/"
+	ldd "$bin" | grep -o '/[^ ]*' >"$dir/libs"
+	while read -r l; do
+		mkdir -p "$dir/${l%/*}"
+		cp -Lu "$l" "$dir/$l"
+	done <"$dir/libs"
+done
+rm "$dir/libs"
 cp "$top/scripts/guest/init" "$dir/init"
 cp "$top"/scripts/guest/* "$dir/opt/ptshare/guest/"
 ln -s ../opt/ptshare/guest/swapon-zram "$dir/bin/swapon-zram"
