@@ -79,7 +79,7 @@ commands()
 {
 	printf 'PTSHARE_TEST_QUICK=%s timeout %s /opt/ptshare/ptshare_%s' \
 		"$([ "$2" = full ] || echo 1)" "$1" "$3"
-	for t in $(echo "$4" | tr ',' ' '); do printf ' -t %s' "$t"; done
+	for t in $(echo "$4" | tr ',' ' '); do printf ' -r ptshare.%s' "$t"; done
 	printf ' 2>&1; echo guest-status $?;'
 }
 
@@ -114,7 +114,7 @@ while read -r name prog tests expect effort <&3; do
 	t0=$(date +%s) caught=0 how='' i=0
 	while [ $i -lt "$RUNS" ]; do
 		i=$((i + 1))
-		run "$name-$i" "$name" 120 "$tests" "$(commands 120 "$effort" "$prog" "$tests")"
+		run "$name-$prog-$i" "$name" 120 "$tests" "$(commands 120 "$effort" "$prog" "$tests")"
 		hit=
 		for k in $red; do
 			case " $how " in *" $k "*) ;; *) how="$how $k" ;; esac
@@ -122,13 +122,13 @@ while read -r name prog tests expect effort <&3; do
 		done
 		[ -z "$hit" ] || caught=$((caught + 1))
 	done
-	what="$name: caught $caught/$RUNS by ptshare_$prog -t $tests ($(echo "$expect" | tr ',' '|')); seen:${how:- nothing}; $(($(date +%s) - t0)) s"
+	what="$name: caught $caught/$RUNS by ptshare_$prog $tests ($(echo "$expect" | tr ',' '|')); seen:${how:- nothing}; $(($(date +%s) - t0)) s"
 	if [ "$expect" = - ]; then
 		echo "note - $what; cannot be seen here, see $TABLE"
 	elif [ $caught -eq "$RUNS" ]; then
 		passed=$((passed + 1)); echo "pass - $what"
 	else
-		failed=$((failed + 1)); echo "fail - $what; $log/$name-*"
+		failed=$((failed + 1)); echo "fail - $what; $log/$name-$prog-*"
 	fi
 done 3<"$log/list"
 echo "all this took $((($(date +%s) - begin + 30) / 60)) minutes"
