@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The project's commands; each is a script in scripts/ that says what it does.
 # Variables: BUILD=dir (default build), CONFIG=perf|debug|off|vanilla|mutants|cov,
-# JOBS=n, FORCE=1.
+# JOBS=n, FORCE=1, BENCH='name ...'.
 
 CONFIG ?= perf
 BUILD ?= $(CURDIR)/build
@@ -9,7 +9,7 @@ VM ?=
 export BUILD JOBS FORCE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests demo test test-full mutants off-identical \
+.PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci mutants off-identical \
 	checkpatch bisect-check roundtrip shellcheck clean
 
 help:
@@ -23,6 +23,14 @@ help:
 # demo: vanilla against patched, one table and one picture (build/demo/report.md)
 demo: deps
 	scripts/demo.sh
+
+# bench: benchmarks, three kernels against each other (BENCH='memory attach': some; build/bench/report.txt)
+bench: deps
+	benchmarks/run $(BENCH)
+
+# bench-ci: the benchmarks for every change; fails if a target of 1, 2, 4, 6 is further away than it was
+bench-ci: deps
+	benchmarks/run --ci
 
 # test: all checks; ends with 'N passed, N failed'
 test: deps
@@ -85,5 +93,5 @@ shellcheck:
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest log demo roundtrip linux.tmp,$(BUILD)/$(d))
+		guest guest-share log demo bench bench-ci roundtrip linux.tmp,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :

@@ -38,7 +38,7 @@
 
 #define PAGE		4096UL
 #define CHUNK		(2UL << 20)	/* what one PTE table covers */
-#define MIB		(1UL << 20)
+#define MIB		(CHUNK / 2)
 #define MAX_ROUNDS	64
 
 #ifndef MADV_POPULATE_READ
@@ -72,18 +72,22 @@ static struct {
 
 /* Output and sources of figures */
 
+static bool warming_up;	/* the figures of now do not count */
+
 static void result(const char *name, const char *param, double value, const char *unit)
 {
+	if (warming_up)
+		return;
 	printf("%s %s %.10g %s\n", name, param, value, unit);
 	fflush(stdout);
 }
 
-static uint64_t now_ns(void)
+static unsigned long now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
 }
 
 static long minor_faults(void)
@@ -186,11 +190,11 @@ static double median(double *v, unsigned int n)
 
 /* What is mapped */
 
-enum kind { TMPFS, MEMFD, SYSV, DISK, THP, HUGETLB };
+enum file_kind { TMPFS, MEMFD, SYSV, DISK, THP, HUGETLB };
 static const char * const kind_name[] = { "tmpfs", "memfd", "sysv", "disk", "thp", "hugetlb" };
 
 struct object {
-	enum kind kind;
+	enum file_kind kind;
 	size_t size;
 	int fd;
 	int shmid;
@@ -241,10 +245,10 @@ static void touch(char *p, size_t len, size_t stride, bool write)
 
 	if (write) {
 		for (i = 0; i < len; i += stride)
-			*(volatile char *)(p + i) = 1;
+			__atomic_store_n(p + i, 1, __ATOMIC_RELAXED);
 	} else {
 		for (i = 0; i < len; i += stride)
-			sink += *(volatile char *)(p + i);
+			sink += __atomic_load_n(p + i, __ATOMIC_RELAXED);
 	}
 }
 
@@ -256,7 +260,7 @@ struct report {
 	double faults;
 	double dtlb_misses;
 	double kernel_instructions;
-	uint64_t left_at;
+	unsigned long left_at;
 	unsigned int running;
 	unsigned int go;
 };
@@ -281,7 +285,7 @@ static void finish(pid_t pid)
 }
 
 /* Makes an object of @size bytes; the first @filled of them get pages. */
-static void make_object(struct object *o, enum kind kind, size_t size, size_t filled)
+static void make_object(struct object *o, enum file_kind kind, size_t size, size_t filled)
 {
 	static unsigned int serial;
 	pid_t pid;
@@ -437,7 +441,7 @@ static void crew_dismiss(struct crew *c)
 
 /* Counters of real hardware; an emulated CPU has none and they stay away. */
 
-static int counter_open(uint32_t type, uint64_t config, bool kernel)
+static int counter_open(unsigned int type, unsigned long config, bool kernel)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
@@ -452,26 +456,28 @@ static int counter_open(uint32_t type, uint64_t config, bool kernel)
 
 static double counter_read(int fd)
 {
-	uint64_t n;
+	unsigned long n;
 
 	return fd >= 0 && read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
 }
 
 /* Visitors */
 
-enum how { READ, WRITE, MMAP_POPULATE, POPULATE_READ, POPULATE_WRITE };
+enum access_kind { READ, WRITE, MMAP_POPULATE, POPULATE_READ, POPULATE_WRITE };
 static const char * const how_name[] = {
 	"read", "write", "mmap_populate", "madv_read", "madv_write"
 };
-enum leave { MUNMAP, EXIT, DONTNEED };
+
+enum departure { MUNMAP, EXIT, DONTNEED };
 static const char * const leave_name[] = { "munmap", "exit", "dontneed" };
 
-static void visitor(const struct object *o, enum how how, enum leave leave, bool touching)
+static void visitor(const struct object *o, enum access_kind how, enum departure leave,
+		    bool touching)
 {
 	int miss, instr, prot = PROT_READ | PROT_WRITE;
 	char *p = NULL, warm[1];
 	double miss0, instr0;
-	uint64_t t0, t1;
+	unsigned long t0, t1;
 	long faults;
 
 	miss = counter_open(PERF_TYPE_HW_CACHE, PERF_COUNT_HW_CACHE_DTLB |
@@ -521,7 +527,7 @@ static void visitor(const struct object *o, enum how how, enum leave leave, bool
 	_exit(0);
 }
 
-static void visit(const struct object *o, enum how how, enum leave leave, bool touching)
+static void visit(const struct object *o, enum access_kind how, enum departure leave, bool touching)
 {
 	pid_t pid = start();
 
@@ -533,7 +539,7 @@ static void visit(const struct object *o, enum how how, enum leave leave, bool t
 }
 
 /* What newcomers do to a file that a crew of one has touched. */
-static void attach_one(const struct object *o, enum how how)
+static void attach_one(const struct object *o, enum access_kind how)
 {
 	double ns[MAX_ROUNDS], faults[MAX_ROUNDS];
 	unsigned int i;
@@ -556,11 +562,11 @@ static void attach_one(const struct object *o, enum how how)
 	result("attach.links", param, links() - before, "links");
 }
 
-static void attach_all(const struct object *o, enum how last)
+static void attach_all(const struct object *o, enum access_kind last)
 {
 	struct touching all = { 0, o->size, PAGE, true };
 	struct crew c;
-	enum how how;
+	enum access_kind how;
 
 	crew_open(&c, 1);
 	crew_fill(&c, o, &all, 1);
@@ -569,7 +575,7 @@ static void attach_all(const struct object *o, enum how last)
 	crew_dismiss(&c);
 }
 
-static void attach_kind(enum kind kind, size_t size)
+static void attach_kind(enum file_kind kind, size_t size)
 {
 	struct object o;
 
@@ -592,9 +598,9 @@ static void bench_detach(void)
 {
 	struct touching all = { 0, opt.mib * MIB, PAGE, true };
 	double ns[MAX_ROUNDS], idle[MAX_ROUNDS];
-	enum leave leave;
-	unsigned int i;
+	enum departure leave;
 	const struct object *o = big_file();
+	unsigned int i;
 	struct crew c;
 	char param[64];
 	long before;
@@ -611,21 +617,20 @@ static void bench_detach(void)
 			ns[i] = report->leave_ns;
 		}
 		snprintf(param, sizeof(param), "%s:%lu", leave_name[leave], opt.mib);
-		result("detach.kernel", param, median(ns, i) - (leave == EXIT ? median(idle, i) : 0),
-		       "ns");
+		result("detach.kernel", param,
+		       median(ns, i) - (leave == EXIT ? median(idle, i) : 0), "ns");
 	}
 	snprintf(param, sizeof(param), "all:%lu", opt.mib);
 	result("detach.links", param, links() - before, "links");
 	crew_dismiss(&c);
 }
 
-
 /*
  * PageTables against the number of processes, from all having mapped the file
  * on. A table needs one page that is touched, so every process touches one in
  * every @step-th chunk; with @own set the next one starts a chunk further.
  */
-static void memory_one(enum kind kind, size_t size, unsigned int procs, unsigned int step,
+static void memory_one(enum file_kind kind, size_t size, unsigned int procs, unsigned int step,
 		       bool own)
 {
 	static const unsigned int samples[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000 };
@@ -676,7 +681,7 @@ static void bench_memory(void)
 /* The alternatives there are without sharing. */
 static void bench_huge(void)
 {
-	enum kind kind;
+	enum file_kind kind;
 
 	for (kind = THP; kind <= HUGETLB; kind++) {
 		attach_kind(kind, opt.mib * MIB / 4);
@@ -695,7 +700,7 @@ static void populate_one(size_t size, unsigned int nr, bool write)
 	struct object o;
 	char param[64];
 	long before = links();
-	uint64_t t0;
+	unsigned long t0;
 	pid_t pid[64];
 	char *p;
 
@@ -749,13 +754,13 @@ static void bench_forkexit(void)
 {
 	const unsigned int loops = 200;
 	struct touching all = { 0, opt.mib * MIB, PAGE, true };
-	unsigned int i, mapped;
 	const struct object *o = big_file();
+	unsigned int i, mapped;
 	struct crew c;
 	char param[64];
 	double *ns, sum;
 	long before = links();
-	uint64_t t0;
+	unsigned long t0;
 	pid_t pid;
 	char *p;
 
@@ -805,7 +810,7 @@ static void connect_one(bool write)
 	struct crew c;
 	char param[64];
 	long before = links();
-	uint64_t t0;
+	unsigned long t0;
 	pid_t pid, client;
 	char *p;
 
@@ -851,27 +856,60 @@ static void bench_connect(void)
  */
 static const unsigned int crowd[] = { 1, 2, 16, 64, 256, 1000 };
 
-static unsigned int crowds(void)
+/* Once in vain: the first time pays for what the kernel sets up once. */
+static void for_crowds(void (*one)(unsigned int nr))
 {
-	unsigned int n = 0;
+	unsigned int i;
 
-	while (n < sizeof(crowd) / sizeof(*crowd) && crowd[n] <= (opt.procs ? opt.procs : 256))
-		n++;
-	return n;
+	warming_up = true;
+	one(crowd[0]);
+	warming_up = false;
+	for (i = 0; i < sizeof(crowd) / sizeof(*crowd); i++)
+		if (crowd[i] <= (opt.procs ? opt.procs : 256))
+			one(crowd[i]);
 }
 
-/* A process in the memory cgroup makes the pages; their charge stays there. */
+/*
+ * The cgroup to reclaim from has two below it: the pages of the file are
+ * charged to one, the crew is in the other. So references by the crew count,
+ * but its own memory, which is protected, is not reclaimed.
+ */
+static void cgroup_make(void)
+{
+	static const char * const sub[] = { "", "/pages", "/crew" };
+	char path[160];
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s%s", opt.cgroup, sub[i]);
+		if (mkdir(path, 0755) && errno != EEXIST)
+			die("%s: %s", path, strerror(errno));
+		if (!i) {
+			snprintf(path, sizeof(path), "%s/cgroup.subtree_control", opt.cgroup);
+			write_string(path, "+memory");
+		}
+	}
+	snprintf(path, sizeof(path), "%s/crew/memory.min", opt.cgroup);
+	write_string(path, "max");
+}
+
+static void cgroup_enter(const char *sub)
+{
+	char path[160], pid[16];
+
+	snprintf(path, sizeof(path), "%s/%s/cgroup.procs", opt.cgroup, sub);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	write_string(path, pid);
+}
+
 static void fill_in_cgroup(const struct object *o, size_t len)
 {
-	char path[128], pid[16];
 	size_t i;
 	char *p;
 	pid_t child = start();
 
 	if (!child) {
-		snprintf(path, sizeof(path), "%s/cgroup.procs", opt.cgroup);
-		snprintf(pid, sizeof(pid), "%d", getpid());
-		write_string(path, pid);
+		cgroup_enter("pages");
 		p = map_object(o, PROT_READ | PROT_WRITE, 0);
 		/* Pages of one repeated word: zram stores them without compressing. */
 		for (i = 0; i < len; i += sizeof(long))
@@ -881,135 +919,151 @@ static void fill_in_cgroup(const struct object *o, size_t len)
 	finish(child);
 }
 
-static void bench_reclaim(void)
+static long swapped_out(void)
+{
+	return read_number("/proc/vmstat", "pswpout ");
+}
+
+static void reclaim_one(unsigned int nr)
 {
 	const size_t part = CHUNK;
 	struct touching t = { 0, part, PAGE, false };
-	char param[64], path[128];
-	unsigned int i, tries;
-	long before, out, ipis;
+	long before, out = 0, last, ipis;
+	char param[64], path[160];
+	unsigned long ns = 0, t0;
 	struct object o;
 	struct crew c;
-	uint64_t ns, t0;
+	int fd;
 
-	if (mkdir(opt.cgroup, 0755) && errno != EEXIST)
-		die("%s: %s", opt.cgroup, strerror(errno));
 	snprintf(path, sizeof(path), "%s/memory.reclaim", opt.cgroup);
-	for (i = 0; i < crowds(); i++) {
-		int fd = open(path, O_WRONLY);
-
-		if (fd < 0)
-			die("%s: %s: needs cgroup v2 with the memory controller", path,
-			    strerror(errno));
-		make_object(&o, TMPFS, 16 * MIB, 0);
-		fill_in_cgroup(&o, part);
-		before = links();
-		crew_open(&c, crowd[i]);
-		crew_fill(&c, &o, &t, crowd[i]);
-		before = links() - before;
-		ipis = flush_ipis();
-		out = read_number("/proc/vmstat", "pswpout ");
-		ns = 0;
-		/* The first rounds find the accessed bits set. */
-		for (tries = 0; tries < 50; tries++) {
-			t0 = now_ns();
-			if (write(fd, "2M", 2) < 0 && errno != EAGAIN)
-				die("%s: %s", path, strerror(errno));
-			ns += now_ns() - t0;
-			if (read_number("/proc/vmstat", "pswpout ") - out >= (long)(part / PAGE))
-				break;
-		}
-		close(fd);
-		out = read_number("/proc/vmstat", "pswpout ") - out;
-		if (out < (long)(part / PAGE) * 9 / 10)
-			die("reclaim: only %ld of %lu pages went: is there swap?", out, part / PAGE);
-		snprintf(param, sizeof(param), "%u", crowd[i]);
-		result("reclaim.page", param, (double)ns / out, "ns");
-		result("reclaim.flush_ipis", param, (double)(flush_ipis() - ipis) / out, "ipis");
-		result("reclaim.links", param, before, "links");
-		crew_dismiss(&c);
-		drop_object(&o);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		die("%s: %s: needs cgroup v2 with the memory controller", path, strerror(errno));
+	make_object(&o, TMPFS, 16 * MIB, 0);
+	fill_in_cgroup(&o, part);
+	before = links();
+	crew_open(&c, nr);
+	crew_fill(&c, &o, &t, nr);
+	before = links() - before;
+	ipis = flush_ipis();
+	last = swapped_out();
+	/* Until nothing more goes: a few pages may stay, on a stale count. */
+	while (out < (long)(part / PAGE)) {
+		t0 = now_ns();
+		if (write(fd, "2M", 2) < 0 && errno != EAGAIN)
+			die("%s: %s", path, strerror(errno));
+		t0 = now_ns() - t0;
+		if (swapped_out() - last == out)
+			break;
+		ns += t0;
+		out = swapped_out() - last;
 	}
+	if (out < (long)(part / PAGE) * 9 / 10)
+		die("reclaim: only %ld of %lu pages went: is there swap?", out, part / PAGE);
+	snprintf(param, sizeof(param), "%u", nr);
+	result("reclaim.page", param, (double)ns / out, "ns");
+	result("reclaim.flush_ipis", param, (double)(flush_ipis() - ipis) / out, "ipis");
+	result("reclaim.links", param, before, "links");
+	close(fd);
+	crew_dismiss(&c);
+	drop_object(&o);
+}
+
+static void bench_reclaim(void)
+{
+	cgroup_make();
+	cgroup_enter("crew");
+	for_crowds(reclaim_one);
+}
+
+static void writeback_one(unsigned int nr)
+{
+	const size_t part = CHUNK;
+	struct touching t = { 0, part, PAGE, false };
+	double ns[MAX_ROUNDS];
+	long before, ipis;
+	unsigned int round;
+	char param[64];
+	struct object o;
+	struct crew c;
+	unsigned long t0;
+	char *p;
+	int fd;
+
+	make_object(&o, DISK, 16 * MIB, 16 * MIB);
+	fd = open(o.path, O_RDWR);
+	if (fd < 0 || fsync(fd))
+		die("%s: %s", o.path, strerror(errno));
+	before = links();
+	crew_open(&c, nr);
+	crew_fill(&c, &o, &t, nr - 1);
+	/* The coordinator is the one who writes. */
+	p = map_object(&o, PROT_READ | PROT_WRITE, 0);
+	ipis = flush_ipis();
+	for (round = 0; round < opt.rounds; round++) {
+		touch(p, part, PAGE, true);
+		t0 = now_ns();
+		if (fsync(fd))
+			die("fsync: %s", strerror(errno));
+		ns[round] = now_ns() - t0;
+	}
+	ipis = flush_ipis() - ipis;
+	snprintf(param, sizeof(param), "%u", nr);
+	result("writeback.page", param, median(ns, round) / (part / PAGE), "ns");
+	result("writeback.flush_ipis", param, (double)ipis / round / (part / PAGE), "ipis");
+	result("writeback.links", param, links() - before, "links");
+	unmap_object(&o, p);
+	crew_dismiss(&c);
+	close(fd);
+	drop_object(&o);
 }
 
 static void bench_writeback(void)
 {
+	for_crowds(writeback_one);
+}
+
+static void truncate_how(unsigned int nr, bool punch)
+{
 	const size_t part = CHUNK;
 	struct touching t = { 0, part, PAGE, false };
-	unsigned int i, round;
 	char param[64];
 	long before, ipis;
 	struct object o;
 	struct crew c;
-	double ns[MAX_ROUNDS];
-	uint64_t t0;
-	char *p;
-	int fd;
+	unsigned long ns;
+	int fd, err;
 
-	for (i = 0; i < crowds(); i++) {
-		make_object(&o, DISK, 16 * MIB, 16 * MIB);
-		fd = open(o.path, O_RDWR);
-		if (fd < 0 || fsync(fd))
-			die("%s: %s", o.path, strerror(errno));
-		before = links();
-		crew_open(&c, crowd[i]);
-		crew_fill(&c, &o, &t, crowd[i]);
-		p = map_object(&o, PROT_READ | PROT_WRITE, 0);
-		ipis = flush_ipis();
-		for (round = 0; round < opt.rounds; round++) {
-			touch(p, part, PAGE, true);
-			t0 = now_ns();
-			if (fsync(fd))
-				die("fsync: %s", strerror(errno));
-			ns[round] = now_ns() - t0;
-		}
-		ipis = flush_ipis() - ipis;
-		snprintf(param, sizeof(param), "%u", crowd[i]);
-		result("writeback.page", param, median(ns, round) / (part / PAGE), "ns");
-		result("writeback.flush_ipis", param, (double)ipis / round / (part / PAGE), "ipis");
-		result("writeback.links", param, links() - before, "links");
-		unmap_object(&o, p);
-		crew_dismiss(&c);
-		close(fd);
-		drop_object(&o);
-	}
+	make_object(&o, TMPFS, 16 * MIB, part);
+	before = links();
+	crew_open(&c, nr);
+	crew_fill(&c, &o, &t, nr);
+	fd = open(o.path, O_RDWR);
+	ipis = flush_ipis();
+	ns = now_ns();
+	err = punch ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, part) :
+		      ftruncate(fd, 0);
+	ns = now_ns() - ns;
+	if (err)
+		die("truncate: %s", strerror(errno));
+	snprintf(param, sizeof(param), "%s:%u", punch ? "punch" : "truncate", nr);
+	result("truncate.page", param, (double)ns / (part / PAGE), "ns");
+	result("truncate.flush_ipis", param, (double)(flush_ipis() - ipis) / (part / PAGE), "ipis");
+	result("truncate.links", param, links() - before, "links");
+	close(fd);
+	crew_dismiss(&c);
+	drop_object(&o);
+}
+
+static void truncate_one(unsigned int nr)
+{
+	truncate_how(nr, false);
+	truncate_how(nr, true);
 }
 
 static void bench_truncate(void)
 {
-	const size_t part = CHUNK;
-	struct touching t = { 0, part, PAGE, false };
-	unsigned int i, punch;
-	char param[64];
-	long before, ipis;
-	struct object o;
-	struct crew c;
-	uint64_t ns;
-	int fd, err;
-
-	for (i = 0; i < crowds() * 2; i++) {
-		punch = i % 2;
-		make_object(&o, TMPFS, 16 * MIB, part);
-		before = links();
-		crew_open(&c, crowd[i / 2]);
-		crew_fill(&c, &o, &t, crowd[i / 2]);
-		fd = open(o.path, O_RDWR);
-		ipis = flush_ipis();
-		ns = now_ns();
-		err = punch ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, part) :
-			      ftruncate(fd, 0);
-		ns = now_ns() - ns;
-		if (err)
-			die("truncate: %s", strerror(errno));
-		snprintf(param, sizeof(param), "%s:%u", punch ? "punch" : "truncate", crowd[i / 2]);
-		result("truncate.page", param, (double)ns / (part / PAGE), "ns");
-		result("truncate.flush_ipis", param, (double)(flush_ipis() - ipis) / (part / PAGE),
-		       "ipis");
-		result("truncate.links", param, links() - before, "links");
-		close(fd);
-		crew_dismiss(&c);
-		drop_object(&o);
-	}
+	for_crowds(truncate_one);
 }
 
 /* A process that protects its own mapping, and lives with it. */
@@ -1020,7 +1074,7 @@ static void bench_mprotect(void)
 	struct crew c;
 	char param[64];
 	long before = links();
-	uint64_t t0;
+	unsigned long t0;
 	pid_t pid;
 	char *p;
 
@@ -1045,7 +1099,7 @@ static void bench_mprotect(void)
 	finish(pid);
 	snprintf(param, sizeof(param), "%lu", opt.mib);
 	result("mprotect.call", param, report->ns, "ns");
-	result("mprotect.touch_again", param, report->leave_ns, "ns");
+	result("mprotect.and_touch", param, report->ns + report->leave_ns, "ns");
 	result("mprotect.links", param, links() - before, "links");
 	crew_dismiss(&c);
 }
@@ -1156,7 +1210,7 @@ static void single_compile(void)
 	pid_t pid = start();
 
 	if (!pid) {
-		execl("/opt/ptshare/cc/run", "run", NULL);
+		execl("/tmp/cc/run", "run", NULL);
 		_exit(1);
 	}
 	finish(pid);
@@ -1166,7 +1220,7 @@ static void single_one(const char *name, void (*fn)(void), unsigned int n)
 {
 	double ns[MAX_ROUNDS];
 	unsigned int i;
-	uint64_t t0;
+	unsigned long t0;
 
 	fn();
 	for (i = 0; i < n; i++) {
@@ -1192,7 +1246,7 @@ static void bench_single(void)
 	single_one("fork_exit", single_fork, n);
 	single_one("fork_exec", single_exec, n);
 	single_one("context_switch", single_switch, n);
-	if (!access("/opt/ptshare/cc/run", X_OK))
+	if (!access("/tmp/cc/run", X_OK) && !opt.quick)
 		single_one("compile", single_compile, 3);
 	result("single.links_none", "all", links() - before, "links");
 	drop_object(&lone);
@@ -1250,7 +1304,7 @@ static noreturn void usage(int status)
 	FILE *f = status ? stderr : stdout;
 	unsigned int i;
 
-	fprintf(f, "usage: ptshare_bench [options] BENCH...\n"
+	fprintf(f, "Usage: ptshare_bench [options] BENCH...\n"
 		"  -d DIR   a tmpfs without huge pages (%s)\n"
 		"  -f DIR   a disk file system, best on a ram disk (%s)\n"
 		"  -t DIR   a tmpfs with huge=always (%s)\n"
@@ -1272,8 +1326,8 @@ static unsigned long number(const char *arg, unsigned long min, unsigned long ma
 
 	n = strtoul(arg, &end, 10);
 	if (*end || n < min || n > max) {
-		fprintf(stderr, "ptshare_bench: '%s' is not a number from %lu to %lu\n", arg, min,
-			max);
+		fprintf(stderr, "ptshare_bench: '%s' is not an integer from %lu to %lu\n", arg,
+			min, max);
 		exit(64);
 	}
 	return n;
