@@ -29,13 +29,40 @@
 
 struct address_space;
 struct arch_tlbflush_unmap_batch;
+struct file;
 struct folio;
 struct mmu_gather;
+struct page;
 struct page_vma_mapped_walk;
 struct ptshare_host;
 struct rmap_walk_control;
+struct seq_file;
+struct tlbflush_unmap_batch;
 struct vm_fault;
 struct zap_details;
+
+/**
+ * enum ptshare_cause - what made a process unlink a table
+ *
+ * In the order of PTSHARE_UNLINK_* in &enum vm_event_item.
+ *
+ * @PTSHARE_UNMAP: the range is unmapped: munmap, exit
+ * @PTSHARE_ZAP: the range stays mapped: MADV_DONTNEED, the OOM reaper
+ * @PTSHARE_PROTECT: mprotect
+ * @PTSHARE_WALK: a walk came upon it: mlock, soft-dirty, collapse, migration
+ * @PTSHARE_RANGE: a range must have none: mremap, userfaultfd
+ * @PTSHARE_PROCESS: the process must have none: an MMU notifier
+ * @PTSHARE_SPLIT: a VMA boundary moves into the chunk
+ */
+enum ptshare_cause {
+	PTSHARE_UNMAP,
+	PTSHARE_ZAP,
+	PTSHARE_PROTECT,
+	PTSHARE_WALK,
+	PTSHARE_RANGE,
+	PTSHARE_PROCESS,
+	PTSHARE_SPLIT,
+};
 
 #ifdef CONFIG_PTSHARE
 
@@ -50,6 +77,7 @@ struct zap_details;
  *	0 -> 1 only under host->tables.xa_lock.
  * @seq: times it came back to life, under host->tables.xa_lock
  * @tearing: somebody is zapping it, under host->tables.xa_lock
+ * @poisoned: it has, or had, a hwpoison entry
  * @page: the page table
  * @rcu: frees this and @page
  */
@@ -60,6 +88,7 @@ struct ptshare_table {
 	atomic_t		links;
 	unsigned int		seq;
 	bool			tearing;
+	bool			poisoned;
 	pgtable_t		page;
 	struct rcu_head		rcu;
 };
@@ -131,6 +160,10 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 void ptshare_mm_init(struct mm_struct *mm);
 void ptshare_mm_check(struct mm_struct *mm);
 void ptshare_gather_init(struct mmu_gather *tlb);
+void ptshare_report_meminfo(struct seq_file *m);
+int ptshare_madvise(struct vm_area_struct *vma, unsigned long start,
+		    unsigned long end, int advice, unsigned long *vm_flags);
+int ptshare_disable(struct mm_struct *mm, bool disable);
 void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
 			  unsigned long end, long adjust_next);
 bool __ptshare_collapse_skip(pmd_t *pmd);
@@ -179,6 +212,7 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 static inline void ptshare_mm_init(struct mm_struct *mm) {}
 static inline void ptshare_mm_check(struct mm_struct *mm) {}
 static inline void ptshare_gather_init(struct mmu_gather *tlb) {}
+static inline void ptshare_report_meminfo(struct seq_file *m) {}
 
 #endif /* CONFIG_PTSHARE */
 
@@ -187,15 +221,38 @@ static inline void ptshare_gather_init(struct mmu_gather *tlb) {}
  * time. What they do is described with the functions behind them.
  */
 
+/* mmap() without an address */
+
+unsigned long __ptshare_place(struct file *file, unsigned long len,
+			      unsigned long pgoff, unsigned long flags);
+
+static inline unsigned long ptshare_place(struct file *file, unsigned long addr,
+					  unsigned long len,
+					  unsigned long pgoff,
+					  unsigned long flags)
+{
+	if (!ptshare_active() || addr)
+		return addr;
+	return __ptshare_place(file, len, pgoff, flags);
+}
+
 /* Faults */
 
-bool __ptshare_link(struct vm_fault *vmf);
+bool __ptshare_link(struct vm_fault *vmf, bool again);
 
 static inline bool ptshare_link(struct vm_fault *vmf)
 {
 	if (!ptshare_active())
 		return false;
-	return __ptshare_link(vmf);
+	return __ptshare_link(vmf, false);
+}
+
+/* Later in the same fault, which is counted but once. */
+static inline bool ptshare_link_again(struct vm_fault *vmf)
+{
+	if (!ptshare_active())
+		return false;
+	return __ptshare_link(vmf, true);
 }
 
 /* Unmap, truncate */
@@ -212,6 +269,19 @@ static inline bool ptshare_zap(struct mmu_gather *tlb,
 	if (!ptshare_active())
 		return false;
 	return __ptshare_zap(tlb, vma, pmd, addr, pte, ptl, details);
+}
+
+void __ptshare_zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
+			 pmd_t *pmd, unsigned long addr, unsigned long end,
+			 struct zap_details *details);
+
+static inline void ptshare_zap_range(struct mmu_gather *tlb,
+				     struct vm_area_struct *vma, pmd_t *pmd,
+				     unsigned long addr, unsigned long end,
+				     struct zap_details *details)
+{
+	if (ptshare_active())
+		__ptshare_zap_range(tlb, vma, pmd, addr, end, details);
 }
 
 bool __ptshare_free(struct mmu_gather *tlb, pmd_t *pmd, unsigned long addr);
@@ -282,6 +352,14 @@ static inline bool ptshare_batch_flush(struct arch_tlbflush_unmap_batch *batch,
 	return __ptshare_batch_flush(batch, mm, uaddr);
 }
 
+void __ptshare_batch_flush_all(struct tlbflush_unmap_batch *batch);
+
+static inline void ptshare_batch_flush_all(struct tlbflush_unmap_batch *batch)
+{
+	if (ptshare_active())
+		__ptshare_batch_flush_all(batch);
+}
+
 /* Reverse mapping */
 
 bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
@@ -333,6 +411,16 @@ static inline bool ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
 	return __ptshare_unlink(vma, pmd, addr, pte, ptl);
 }
 
+void __ptshare_refill(struct vm_area_struct *vma, pmd_t *pmd,
+		      unsigned long addr, unsigned long end);
+
+static inline void ptshare_refill(struct vm_area_struct *vma, pmd_t *pmd,
+				  unsigned long addr, unsigned long end)
+{
+	if (ptshare_active())
+		__ptshare_refill(vma, pmd, addr, end);
+}
+
 void __ptshare_unlink_range(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end);
 
@@ -358,8 +446,17 @@ unsigned int __ptshare_links(pte_t *pte);
 static inline unsigned int ptshare_links(pte_t *pte)
 {
 	if (!ptshare_active())
-		return 1;
+		return 0;
 	return __ptshare_links(pte);
+}
+
+unsigned int __ptshare_extra(pte_t *pte, struct page *page);
+
+static inline unsigned int ptshare_extra(pte_t *pte, struct page *page)
+{
+	if (!ptshare_active())
+		return 0;
+	return __ptshare_extra(pte, page);
 }
 
 unsigned long __ptshare_rss(struct mm_struct *mm, unsigned long *file,

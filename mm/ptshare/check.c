@@ -241,26 +241,6 @@ static void ptshare_check_host(struct ptshare_check *check,
 	xa_destroy(&seen);
 }
 
-/* The host behind @prev in the list of all, with a reference. */
-static struct ptshare_host *ptshare_check_next(struct ptshare_host *prev)
-{
-	struct ptshare_host *host = NULL;
-	struct list_head *pos;
-
-	spin_lock(&ptshare_hosts_lock);
-	pos = prev ? prev->all.next : ptshare_hosts.next;
-	for (; pos != &ptshare_hosts; pos = pos->next) {
-		host = list_entry(pos, struct ptshare_host, all);
-		if (refcount_inc_not_zero(&host->users))
-			break;
-		host = NULL;
-	}
-	spin_unlock(&ptshare_hosts_lock);
-	if (prev)
-		ptshare_host_put(prev);
-	return host;
-}
-
 /*
  * A snapshot of processes that run is never consistent. So this is for when
  * they stand still: compare between tests, not under load.
@@ -270,7 +250,7 @@ static int ptshare_check_show(struct seq_file *seq, void *unused)
 	struct ptshare_check check = { .seq = seq };
 	struct ptshare_host *host = NULL;
 
-	while ((host = ptshare_check_next(host)))
+	while ((host = ptshare_host_next_all(host)))
 		ptshare_check_host(&check, host);
 
 	seq_printf(seq, "%s: %lu hosts %lu tables %lu members %lu links\n",
@@ -280,12 +260,12 @@ static int ptshare_check_show(struct seq_file *seq, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(ptshare_check);
 
-static int __init ptshare_check_init(void)
+/**
+ * ptshare_check_init() - add the checker and the delay to debugfs
+ * @dir: directory
+ */
+void __init ptshare_check_init(struct dentry *dir)
 {
-	struct dentry *dir = debugfs_create_dir("ptshare", NULL);
-
 	debugfs_create_file("check", 0400, dir, NULL, &ptshare_check_fops);
 	debugfs_create_u32("delay_us", 0600, dir, &ptshare_delay_us);
-	return 0;
 }
-late_initcall(ptshare_check_init);

@@ -3,6 +3,7 @@
  * Hosts: their mm and VMA, and where a file keeps them.
  */
 
+#include <linux/backing-file.h>
 #include <linux/fs.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -10,11 +11,13 @@
 
 #include <asm/tlb.h>
 
+#include <trace/events/ptshare.h>
+
 #include "internal.h"
 
 LIST_HEAD(ptshare_hosts);
 
-/* Adding and removing hosts; finding one needs only RCU. */
+/* Adding and removing hosts; finding that of a file needs only RCU. */
 DEFINE_SPINLOCK(ptshare_hosts_lock);
 
 /**
@@ -33,12 +36,18 @@ unsigned long ptshare_host_end(void)
 static void ptshare_class_init(struct ptshare_class *class,
 			       struct vm_area_struct *vma)
 {
-	const struct cred *cred = vma->vm_file->f_cred;
+	const struct cred *cred = file_user_cred(vma->vm_file);
 
 	class->prot = vma->vm_page_prot;
 	class->access = vma->vm_flags & (VM_WRITE | VM_EXEC);
-	class->uid = cred->fsuid;
-	class->user_ns = cred->user_ns;
+	if (READ_ONCE(ptshare_trust) == PTSHARE_TRUST_ALL) {
+		/* Nobody's: tables of users who trust each other stay theirs. */
+		class->uid = INVALID_UID;
+		class->user_ns = &init_user_ns;
+	} else {
+		class->uid = cred->fsuid;
+		class->user_ns = cred->user_ns;
+	}
 }
 
 static bool ptshare_class_equal(const struct ptshare_class *a,
@@ -108,6 +117,8 @@ static struct ptshare_host *ptshare_host_alloc(struct address_space *mapping,
 
 	refcount_set(&host->users, 1);
 	host->mapping = mapping;
+	host->dev = mapping->host->i_sb->s_dev;
+	host->ino = mapping->host->i_ino;
 	host->class = *class;
 	get_user_ns(host->class.user_ns);
 	xa_init(&host->tables);
@@ -167,6 +178,7 @@ struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make)
 		return host;
 	}
 	count_vm_event(PTSHARE_HOST_ALLOC);
+	trace_ptshare_host_create(new);
 	return new;
 }
 
@@ -190,6 +202,7 @@ void ptshare_host_put(struct ptshare_host *host)
 
 	VM_WARN_ON_ONCE(!xa_empty(&host->tables));
 	count_vm_event(PTSHARE_HOST_FREE);
+	trace_ptshare_host_free(host);
 	ptshare_host_free(host);
 }
 
@@ -218,6 +231,34 @@ struct ptshare_host *ptshare_host_next(struct address_space *mapping,
 				break;
 		}
 	rcu_read_unlock();
+
+	if (prev)
+		ptshare_host_put(prev);
+	return host;
+}
+
+/**
+ * ptshare_host_next_all() - iterate over the hosts of all files
+ * @prev: where the last call left off, or NULL. Its reference is dropped.
+ *
+ * New hosts are put before those that are there.
+ *
+ * Context: May sleep.
+ * Return: the next host with a reference, or NULL.
+ */
+struct ptshare_host *ptshare_host_next_all(struct ptshare_host *prev)
+{
+	struct ptshare_host *host;
+
+	spin_lock(&ptshare_hosts_lock);
+	host = list_prepare_entry(prev, &ptshare_hosts, all);
+	list_for_each_entry_continue(host, &ptshare_hosts, all) {
+		if (refcount_inc_not_zero(&host->users))
+			goto found;
+	}
+	host = NULL;
+found:
+	spin_unlock(&ptshare_hosts_lock);
 
 	if (prev)
 		ptshare_host_put(prev);

@@ -42,17 +42,19 @@
  *
  * Lock order:
  *
- *	mmap_lock, VMA lock
- *	  invalidate_lock, folio lock
- *	    i_mmap_rwsem
- *	      mm->ptshare_lock
- *	        host->members_lock
- *	      host->tables.xa_lock
- *	        PMD lock of the host
- *	      PMD lock of a sharer		nothing nests inside
- *	      PTE lock of a shared table
- *	        host->members_lock		flushes under the PTE lock
- *	  ptshare_hosts_lock			nothing nests inside
+ *	ptshare_unlink_mutex			a write to vm.ptshare_unlink
+ *	  mmap_lock, VMA lock
+ *	    invalidate_lock, folio lock
+ *	      i_mmap_rwsem
+ *	        mm->ptshare_lock
+ *	          host->members_lock
+ *	        host->tables.xa_lock
+ *	          PMD lock of the host
+ *	        PMD lock of a sharer		nothing nests inside
+ *	        PTE lock of a shared table
+ *	          host->members_lock		flushes under the PTE lock
+ *	    ptshare_hosts_lock
+ *	      host->members_lock, i_lock		debugfs
  *
  * Putting a table, and with it everything that ends here, may sleep, but
  * takes neither mmap_lock nor i_mmap_rwsem nor a folio lock.
@@ -62,11 +64,14 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/ptshare.h>
+#include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/uidgid.h>
 #include <linux/vm_event_item.h>
 #include <linux/vmstat.h>
 #include <linux/xarray.h>
+
+struct dentry;
 
 #define PTSHARE_CHUNK_PAGES	(PMD_SIZE >> PAGE_SHIFT)
 
@@ -76,12 +81,12 @@
  * @access: VM_WRITE and VM_EXEC of the VMA. With write-notify a writable VMA
  *	has the vm_page_prot of a read-only one, so @prot does not tell them
  *	apart.
- * @uid: who opened the file
+ * @uid: who opened the file, or INVALID_UID for everybody
  * @user_ns: and in which user namespace
  *
  * Present and accessed bits of a shared table show a sharer what the others
  * touch. The last two confine that to those who could look at each other
- * anyway.
+ * anyway, unless vm.ptshare_trust says otherwise.
  */
 struct ptshare_class {
 	pgprot_t		prot;
@@ -96,14 +101,17 @@ struct ptshare_class {
  * @all: on the list of all hosts
  * @users: members and walkers; hashed in the mapping while it is not zero
  * @mapping: the file
+ * @dev: device of the file; like @ino for reports, also when it is gone
+ * @ino: its inode number
  * @class: the class of mappings
  * @mm: owns the tables; never runs, has no task
  * @vma: maps the file at address 0, in nobody's VMA tree
  * @tables: chunk -> &struct ptshare_table; its lock also serialises creation,
  *	revival and death of tables
  * @nr_tables: entries of @tables
- * @members_lock: protects @members
+ * @members_lock: protects @members and @nr_members
  * @members: &struct ptshare_member of every sharer
+ * @nr_members: how many there are
  * @rcu: frees this
  */
 struct ptshare_host {
@@ -111,13 +119,16 @@ struct ptshare_host {
 	struct list_head	all;
 	refcount_t		users;
 	struct address_space	*mapping;
+	dev_t			dev;
+	unsigned long		ino;
 	struct ptshare_class	class;
 	struct mm_struct	*mm;
 	struct vm_area_struct	*vma;
 	struct xarray		tables;
 	atomic_long_t		nr_tables;
-	spinlock_t		members_lock;	/* protects members */
+	spinlock_t		members_lock;	/* protects members, nr_members */
 	struct list_head	members;
+	unsigned int		nr_members;
 	struct rcu_head		rcu;
 };
 
@@ -128,18 +139,36 @@ struct ptshare_host {
  * @links: links of this mm to tables of @host, counted as in a table; under
  *	mm->ptshare_lock
  * @host_node: on host->members
- * @mm_node: on mm->ptshare_members, under mm->ptshare_lock
+ * @mm_node: in mm->ptshare_members, by @host, under mm->ptshare_lock
  */
 struct ptshare_member {
 	struct ptshare_host	*host;
 	struct mm_struct	*mm;
 	unsigned long		links;
 	struct list_head	host_node;
-	struct list_head	mm_node;
+	struct rb_node		mm_node;
 };
 
+/* control.c: vm.ptshare */
+enum {
+	PTSHARE_NEVER,
+	PTSHARE_ADVISED,
+	PTSHARE_ALWAYS,
+};
+
+/* control.c: vm.ptshare_trust */
+enum {
+	PTSHARE_TRUST_OPENER,
+	PTSHARE_TRUST_ALL,
+};
+
+extern int ptshare_policy;
+extern int ptshare_trust;
+
 /* eligible.c: policy */
-bool ptshare_eligible(struct vm_fault *vmf);
+bool ptshare_file_eligible(struct vm_area_struct *vma);
+bool ptshare_eligible(struct vm_fault *vmf, bool count);
+bool ptshare_huge_preferred(struct vm_area_struct *vma, pgoff_t pgoff);
 
 /* host.c */
 extern struct list_head ptshare_hosts;
@@ -148,12 +177,17 @@ extern spinlock_t ptshare_hosts_lock;
 struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make);
 struct ptshare_host *ptshare_host_next(struct address_space *mapping,
 				       struct ptshare_host *prev);
+struct ptshare_host *ptshare_host_next_all(struct ptshare_host *prev);
 void ptshare_host_put(struct ptshare_host *host);
 unsigned long ptshare_host_end(void);
 
 /* table.c */
+extern atomic_long_t ptshare_nr_tables;
+
 struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 					pgoff_t chunk, bool make);
+bool ptshare_table_try_get(struct ptshare_table *table);
+void ptshare_table_poison(struct ptshare_host *host, pgoff_t chunk);
 void ptshare_table_put(struct ptshare_table *table);
 
 /**
@@ -176,16 +210,21 @@ static inline unsigned long ptshare_table_addr(struct ptshare_table *table)
 }
 
 /* member.c */
-bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm, gfp_t gfp);
+bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm,
+		  unsigned long links, gfp_t gfp);
 void ptshare_leave(struct ptshare_host *host, struct mm_struct *mm,
 		   unsigned long links);
+bool ptshare_member_next(struct ptshare_host *host, struct mm_struct **mm);
+unsigned long ptshare_nr_members(struct ptshare_host *host);
 
 /*
  * check.c: widen the window of a race, to see whether what closes it does.
  */
 #ifdef CONFIG_PTSHARE_DEBUG
+void ptshare_check_init(struct dentry *dir);
 void ptshare_delay(void);
 #else
+static inline void ptshare_check_init(struct dentry *dir) {}
 static inline void ptshare_delay(void) {}
 #endif
 

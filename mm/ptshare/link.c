@@ -10,46 +10,99 @@
 
 #include <asm/tlb.h>
 
+#include <trace/events/ptshare.h>
+
 #include "../internal.h"
 #include "internal.h"
 
-/*
- * Would this fault end at a poison entry? Without sharing a process gets rid
- * of one with MADV_DONTNEED or a new mapping, and reads the page that took
- * the place of the broken one. A shared table keeps the entry for as long as
- * anybody links it, so such a process gets a table of its own.
- */
-static bool ptshare_poisoned(struct ptshare_table *table, unsigned long addr)
+/* The PTE a fault is about, as it is now. */
+static pte_t ptshare_peek(struct ptshare_table *table, unsigned long addr)
 {
-	pte_t *pte = (pte_t *)page_address(table->page) + pte_index(addr);
-	pte_t ptent = ptep_get_lockless(pte);
+	pte_t *ptes = page_address(table->page);
 
-	return is_swap_pte(ptent) && is_hwpoison_entry(pte_to_swp_entry(ptent));
+	return ptep_get_lockless(ptes + pte_index(addr));
 }
 
-/* Point the PMD of a fault at a table, if nobody was faster. */
-static bool ptshare_set_pmd(struct vm_fault *vmf, struct ptshare_table *table)
+/*
+ * A fault links up to so many chunks, an aligned window: few faults for those
+ * who go through a file, and for those who want one page of it no more work
+ * than another fault would be. A divisor of PTRS_PER_PMD.
+ */
+#define PTSHARE_AROUND	16
+
+/*
+ * Link tables that exist around the one of a fault. The window is part of one
+ * PMD table and of one VMA, so the locks of the fault do for all of it. A dying
+ * table is left alone: nothing is made, revived or waited for. Under the PMD
+ * lock. Returns how many were linked.
+ */
+static unsigned int ptshare_link_around(struct vm_fault *vmf,
+					struct ptshare_host *host)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long first = vma->vm_pgoff / PTSHARE_CHUNK_PAGES;
+	unsigned long last = (vma->vm_pgoff + vma_pages(vma)) /
+			     PTSHARE_CHUNK_PAGES - 1;
+	unsigned long fault = vmf->pgoff / PTSHARE_CHUNK_PAGES;
+	unsigned long before = pmd_index(vmf->address) % PTSHARE_AROUND;
+	unsigned long after = PTSHARE_AROUND - 1 - before;
+	struct ptshare_table *table;
+	unsigned int nr = 0;
+	unsigned long chunk;
+
+	/* The VMA begins and ends where it likes; a chunk has to be all in it. */
+	if (vma->vm_pgoff % PTSHARE_CHUNK_PAGES)
+		first++;
+	first = fault - min(before, fault - first);
+	last = fault + min(after, last - fault);
+
+	rcu_read_lock();
+	xa_for_each_range(&host->tables, chunk, table, first, last) {
+		pmd_t *pmd = vmf->pmd + (long)(chunk - fault);
+
+		if (!pmd_none(*pmd) || READ_ONCE(table->poisoned) ||
+		    ptshare_huge_preferred(vma, chunk * PTSHARE_CHUNK_PAGES) ||
+		    !ptshare_table_try_get(table))
+			continue;
+		pmd_populate(vma->vm_mm, pmd, table->page);
+		nr++;
+	}
+	rcu_read_unlock();
+	return nr;
+}
+
+/*
+ * Point the PMD of a fault at a table, if nobody was faster, and those around
+ * it at theirs. Returns how many were set.
+ */
+static unsigned int ptshare_set_pmds(struct vm_fault *vmf,
+				     struct ptshare_table *table)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	spinlock_t *ptl = pmd_lock(mm, vmf->pmd);
-	bool set = pmd_none(*vmf->pmd);
+	unsigned int nr = 0;
 
-	if (set) {
+	if (pmd_none(*vmf->pmd)) {
 		smp_wmb(); /* See comment in pmd_install() */
 		pmd_populate(mm, vmf->pmd, table->page);
+		nr = 1 + ptshare_link_around(vmf, table->host);
 	}
 	spin_unlock(ptl);
-	return set;
+	return nr;
 }
 
 /**
  * __ptshare_link() - link a shared table at a faulting address
  * @vmf: the fault; vmf->pmd is allocated, and none as far as the caller knows
+ * @again: it has tried before, and was counted if that failed
  *
  * The order matters: the mm becomes a member, the link is counted, and only
  * then is the PMD set, so that nothing is ever walked that no flush reaches.
  * After losing a race for the PMD both are undone without a flush, for the
  * table was in nobody's reach.
+ *
+ * Tables of chunks around the fault are linked too, if they exist: the member
+ * counts a whole window in advance, and what was not used is taken back.
  *
  * Failing is always right: the fault then builds a private table.
  *
@@ -60,39 +113,70 @@ static bool ptshare_set_pmd(struct vm_fault *vmf, struct ptshare_table *table)
  * Return: true if allocating a table would be of no use: vmf->pmd was pointed
  *	to a shared one, here or by somebody faster. Both may be undone by now.
  */
-bool __ptshare_link(struct vm_fault *vmf)
+bool __ptshare_link(struct vm_fault *vmf, bool again)
 {
+	bool count = !again && !(vmf->flags & FAULT_FLAG_TRIED);
+	enum vm_event_item event = PTSHARE_FALLBACK_NOMEM;
 	struct mm_struct *mm = vmf->vma->vm_mm;
-	bool linked = false, populated = false, make = !vmf->page;
+	pgoff_t chunk = vmf->pgoff / PTSHARE_CHUNK_PAGES;
+	bool populated = false, make = !vmf->page;
 	struct ptshare_table *table;
 	struct ptshare_host *host;
+	unsigned int linked = 0;
+	pte_t pte;
 
-	if (!ptshare_eligible(vmf))
+	if (!ptshare_eligible(vmf, count))
 		return false;
 
 	host = ptshare_host_get(vmf->vma, make);
 	if (!host)
 		goto out;
-	if (!ptshare_join(host, mm, make ? GFP_KERNEL_ACCOUNT : GFP_NOWAIT))
+	if (!ptshare_join(host, mm, PTSHARE_AROUND,
+			  make ? GFP_KERNEL_ACCOUNT : GFP_NOWAIT))
 		goto put_host;
-	table = ptshare_table_get(host, vmf->pgoff / PTSHARE_CHUNK_PAGES, make);
+	/* From here on ptshare_unlink_all() finds this mm, or this finds 0. */
+	if (READ_ONCE(ptshare_policy) == PTSHARE_NEVER) {
+		count = false;
+		goto leave;
+	}
+	table = ptshare_table_get(host, chunk, make);
 	if (!table)
 		goto leave;
 
 	ptshare_delay();
-	if (!ptshare_poisoned(table, vmf->address)) {
-		linked = ptshare_set_pmd(vmf, table);
-		populated = true;
+	/*
+	 * Without sharing a process gets rid of a poison entry by MADV_DONTNEED
+	 * or a new mapping, and reads the page that took the place of the
+	 * broken one. A shared table keeps the entry for as long as anybody
+	 * links it, so such a process gets a table of its own.
+	 */
+	if (READ_ONCE(table->poisoned)) {
+		event = PTSHARE_FALLBACK_POISON;
+		goto put_table;
 	}
+	pte = ptshare_peek(table, vmf->address);
+	populated = true;
+	linked = ptshare_set_pmds(vmf, table);
 	if (!linked)
-		ptshare_table_put(table);
+		goto put_table;
+
+	/* Another thread may have unlinked it: no use of @table from here on. */
+	count_vm_events(PTSHARE_LINK, linked);
+	if (pte_present(pte))
+		count_vm_event(PTSHARE_LINK_HIT);
+	trace_ptshare_link(host, chunk, vmf->address, linked, pte_present(pte));
+	goto leave;
+
+put_table:
+	ptshare_table_put(table);
 leave:
-	if (!linked)
-		ptshare_leave(host, mm, 1);
+	if (linked < PTSHARE_AROUND)
+		ptshare_leave(host, mm, PTSHARE_AROUND - linked);
 put_host:
 	ptshare_host_put(host);
 out:
-	count_vm_event(linked ? PTSHARE_LINK : PTSHARE_LINK_FAIL);
+	if (!populated && count)
+		count_vm_event(event);
 	return populated;
 }
 
@@ -172,7 +256,8 @@ static void ptshare_gather_reserve(struct mmu_gather *tlb)
 
 /*
  * Unlink what is at @pmd, if that is a shared table. The table and the
- * membership are put when @tlb has flushed.
+ * membership are put when @tlb has flushed. Under the PMD lock, with room for
+ * a table reserved.
  *
  * The whole chunk has to be flushed, whichever part of it the caller is
  * about: the other PTEs go out of reach too, and a page they map may be freed
@@ -180,34 +265,52 @@ static void ptshare_gather_reserve(struct mmu_gather *tlb)
  * leaf entries under a PMD; and with freed_tables, so that CPUs in lazy TLB
  * mode drop what they cache of the PMD before somebody else frees the table.
  */
-static bool ptshare_unlink_pmd(struct mmu_gather *tlb, pmd_t *pmd,
-			       unsigned long addr)
+static bool ptshare_clear_pmd(struct mmu_gather *tlb, pmd_t *pmd,
+			      unsigned long addr, enum ptshare_cause cause)
 {
-	spinlock_t *ptl = pmd_lockptr(tlb->mm, pmd);
-	struct ptshare_table *table;
+	struct ptshare_table *table = ptshare_pmd_table(*pmd);
 
-	ptshare_gather_reserve(tlb);
-
-	spin_lock(ptl);
-	table = ptshare_pmd_table(*pmd);
-	if (table)
-		pmd_clear(pmd);
-	spin_unlock(ptl);
 	if (!table)
 		return false;
 
+	pmd_clear(pmd);
 	tlb_flush_pte_range(tlb, addr & PMD_MASK, PMD_SIZE);
 	tlb->freed_tables = 1;
 	tlb->ptshare.tables[tlb->ptshare.nr++] = table;
 	count_vm_event(PTSHARE_UNLINK);
-	ptshare_delay();
+	static_assert(PTSHARE_UNLINK_SPLIT - PTSHARE_UNLINK_UNMAP ==
+		      PTSHARE_SPLIT);
+	count_vm_event(PTSHARE_UNLINK_UNMAP + cause);
+	trace_ptshare_unlink(table->host, table->chunk, addr & PMD_MASK, cause);
 	return true;
+}
+
+static bool ptshare_unlink_pmd(struct mmu_gather *tlb, pmd_t *pmd,
+			       unsigned long addr, enum ptshare_cause cause)
+{
+	spinlock_t *ptl = pmd_lockptr(tlb->mm, pmd);
+	bool unlinked;
+
+	ptshare_gather_reserve(tlb);
+	spin_lock(ptl);
+	unlinked = ptshare_clear_pmd(tlb, pmd, addr, cause);
+	spin_unlock(ptl);
+	if (unlinked)
+		ptshare_delay();
+	return unlinked;
 }
 
 /* Is the table of @pte shared, and @vma not the one that owns it? */
 static bool ptshare_foreign(struct vm_area_struct *vma, pte_t *pte)
 {
 	return ptshare_pte_table(pte) && !vma->vm_mm->ptshare_host;
+}
+
+static enum ptshare_cause ptshare_zap_cause(const struct zap_details *details)
+{
+	if (details && details->zap_flags & ZAP_FLAG_UNMAP)
+		return PTSHARE_UNMAP;
+	return PTSHARE_ZAP;
 }
 
 /**
@@ -236,8 +339,47 @@ bool __ptshare_zap(struct mmu_gather *tlb, struct vm_area_struct *vma,
 
 	pte_unmap_unlock(pte, ptl);
 	if (!details || !(details->zap_flags & ZAP_FLAG_MAPPING))
-		ptshare_unlink_pmd(tlb, pmd, addr);
+		ptshare_unlink_pmd(tlb, pmd, addr, ptshare_zap_cause(details));
 	return true;
+}
+
+/**
+ * __ptshare_zap_range() - unlink what a zap covers, all under one PMD lock
+ * @tlb: the gather of the zap
+ * @vma: the VMA
+ * @pmd: the first PMD
+ * @addr: first byte
+ * @end: first byte behind; all PMDs are in one table
+ * @details: of the zap, or NULL
+ *
+ * Nothing but a short cut: what is linked behind it meets __ptshare_zap().
+ *
+ * Context: mmap_lock, at least for read. May sleep.
+ */
+void __ptshare_zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
+			 pmd_t *pmd, unsigned long addr, unsigned long end,
+			 struct zap_details *details)
+{
+	enum ptshare_cause cause = ptshare_zap_cause(details);
+	spinlock_t *ptl = pmd_lockptr(tlb->mm, pmd);
+	struct ptshare_gather *gather = &tlb->ptshare;
+
+	/* No process that shares nothing, and no host, has members. */
+	if (!(vma->vm_flags & VM_MAYSHARE) ||
+	    RB_EMPTY_ROOT(&tlb->mm->ptshare_members) ||
+	    (details && details->zap_flags & ZAP_FLAG_MAPPING))
+		return;
+
+	while (addr < end) {
+		ptshare_gather_reserve(tlb);
+		spin_lock(ptl);
+		for (; addr < end && gather->nr < gather->max; pmd++) {
+			ptshare_clear_pmd(tlb, pmd, addr, cause);
+			addr = pmd_addr_end(addr, end);
+		}
+		spin_unlock(ptl);
+		ptshare_delay();
+	}
 }
 
 /**
@@ -255,7 +397,7 @@ bool __ptshare_zap(struct mmu_gather *tlb, struct vm_area_struct *vma,
 bool __ptshare_free(struct mmu_gather *tlb, pmd_t *pmd, unsigned long addr)
 {
 	return WARN_ON_ONCE(ptshare_pmd_table(*pmd)) &&
-	       ptshare_unlink_pmd(tlb, pmd, addr);
+	       ptshare_unlink_pmd(tlb, pmd, addr, PTSHARE_UNMAP);
 }
 
 /**
@@ -283,7 +425,7 @@ bool __ptshare_protect(struct mmu_gather *tlb, struct vm_area_struct *vma,
 
 	pte_unmap_unlock(pte, ptl);
 	if (!prot_numa)
-		ptshare_unlink_pmd(tlb, pmd, addr);
+		ptshare_unlink_pmd(tlb, pmd, addr, PTSHARE_PROTECT);
 	return true;
 }
 
@@ -310,15 +452,63 @@ bool __ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
 
 	pte_unmap_unlock(pte, ptl);
 	tlb_gather_mmu(&tlb, vma->vm_mm);
-	ptshare_unlink_pmd(&tlb, pmd, addr);
+	ptshare_unlink_pmd(&tlb, pmd, addr, PTSHARE_WALK);
 	tlb_finish_mmu(&tlb);
 	return true;
 }
 
+/**
+ * __ptshare_refill() - map again what is in memory, after an unlink
+ * @vma: the VMA, no longer eligible
+ * @pmd: the PMD
+ * @addr: first address to map, as far as it is known to be unlinked
+ * @end: first address behind, under the same PMD
+ *
+ * mlock2(MLOCK_ONFAULT) locks what is resident and populates nothing. What the
+ * unlinked table had mapped must not be missed, or it could be reclaimed until
+ * it is touched. Without memory for a table it is.
+ *
+ * Context: mmap_lock and VMA lock for write. May sleep.
+ */
+void __ptshare_refill(struct vm_area_struct *vma, pmd_t *pmd,
+		      unsigned long addr, unsigned long end)
+{
+	struct vm_fault vmf = {
+		.vma = vma,
+		.address = addr,
+		.pgoff = linear_page_index(vma, addr),
+		.pmd = pmd,
+	};
+
+	if (!(vma->vm_flags & VM_LOCKONFAULT) || !vma->vm_ops->map_pages ||
+	    pte_alloc(vma->vm_mm, pmd))
+		return;
+	rcu_read_lock();
+	vma->vm_ops->map_pages(&vmf, vmf.pgoff,
+			       linear_page_index(vma, end - PAGE_SIZE));
+	rcu_read_unlock();
+}
+
+struct ptshare_unlink_walk {
+	struct mmu_gather	tlb;
+	enum ptshare_cause	cause;
+};
+
 static int ptshare_unlink_pmd_entry(pmd_t *pmd, unsigned long addr,
 				    unsigned long next, struct mm_walk *walk)
 {
-	ptshare_unlink_pmd(walk->private, pmd, addr);
+	struct ptshare_unlink_walk *uw = walk->private;
+	struct mmu_gather *tlb = &uw->tlb;
+
+	/*
+	 * Only if there is something to unlink: a gather inside another one,
+	 * that of mprotect, flushes all when it ends, even if it is empty.
+	 */
+	if (!ptshare_pmd_table(pmdp_get_lockless(pmd)))
+		return 0;
+	if (!tlb->mm)
+		tlb_gather_mmu(tlb, walk->mm);
+	ptshare_unlink_pmd(tlb, pmd, addr, uw->cause);
 	cond_resched();
 	return 0;
 }
@@ -327,6 +517,25 @@ static const struct mm_walk_ops ptshare_unlink_ops = {
 	.pmd_entry	= ptshare_unlink_pmd_entry,
 	.walk_lock	= PGWALK_RDLOCK,
 };
+
+static void ptshare_unlink_for(struct vm_area_struct *vma, unsigned long start,
+			       unsigned long end, enum ptshare_cause cause)
+{
+	struct ptshare_unlink_walk uw;
+
+	if (RB_EMPTY_ROOT(&vma->vm_mm->ptshare_members))
+		return;
+
+	/* Chunks go whole, and one that is linked lies in one VMA. */
+	start = max(start & PMD_MASK, vma->vm_start);
+	end = min(ALIGN(end, PMD_SIZE), vma->vm_end);
+
+	uw.cause = cause;
+	uw.tlb.mm = NULL;
+	walk_page_range_vma(vma, start, end, &ptshare_unlink_ops, &uw);
+	if (uw.tlb.mm)
+		tlb_finish_mmu(&uw.tlb);
+}
 
 /**
  * __ptshare_unlink_range() - unlink what is linked in a range
@@ -341,26 +550,18 @@ static const struct mm_walk_ops ptshare_unlink_ops = {
 void __ptshare_unlink_range(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end)
 {
-	struct mmu_gather tlb;
-
-	if (list_empty(&vma->vm_mm->ptshare_members))
-		return;
-
-	/* Chunks go whole, and one that is linked lies in one VMA. */
-	start = max(start & PMD_MASK, vma->vm_start);
-	end = min(ALIGN(end, PMD_SIZE), vma->vm_end);
-
-	tlb_gather_mmu(&tlb, vma->vm_mm);
-	walk_page_range_vma(vma, start, end, &ptshare_unlink_ops, &tlb);
-	tlb_finish_mmu(&tlb);
+	ptshare_unlink_for(vma, start, end, PTSHARE_RANGE);
 }
 
 /**
  * __ptshare_unlink_mm() - unlink everything a process has linked
  * @mm: its mm
  *
- * Context: mmap_lock for write. The caller made the mm ineligible, or its
- *	VMAs write-locked, before.
+ * No fault links anything again before mmap_lock is released, for the VMAs are
+ * write-locked here. If none is to link later, the caller has made the mm
+ * ineligible.
+ *
+ * Context: mmap_lock for write. May sleep.
  */
 void __ptshare_unlink_mm(struct mm_struct *mm)
 {
@@ -369,8 +570,12 @@ void __ptshare_unlink_mm(struct mm_struct *mm)
 
 	mmap_assert_write_locked(mm);
 	for_each_vma(vmi, vma) {
-		if (vma->vm_file && vma->vm_file->f_op->fop_flags & FOP_PTSHARE)
-			__ptshare_unlink_range(vma, vma->vm_start, vma->vm_end);
+		if (!vma->vm_file ||
+		    !(vma->vm_file->f_op->fop_flags & FOP_PTSHARE))
+			continue;
+		vma_start_write(vma);
+		ptshare_unlink_for(vma, vma->vm_start, vma->vm_end,
+				   PTSHARE_PROCESS);
 	}
 }
 
@@ -378,7 +583,7 @@ static void ptshare_unlink_boundary(struct vm_area_struct *vma,
 				    unsigned long addr)
 {
 	if (addr & ~PMD_MASK && addr > vma->vm_start && addr < vma->vm_end)
-		__ptshare_unlink_range(vma, addr, addr + 1);
+		ptshare_unlink_for(vma, addr, addr + 1, PTSHARE_SPLIT);
 }
 
 /**

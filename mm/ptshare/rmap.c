@@ -12,11 +12,30 @@
 
 #include "internal.h"
 
+/* How many PTEs of a host map @folio? */
+static int ptshare_count_mapped(struct folio *folio, struct vm_area_struct *vma)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma,
+			      folio_pgoff(folio) << PAGE_SHIFT, 0);
+	int nr = 0;
+
+	while (page_vma_mapped_walk(&pvmw))
+		nr++;
+	return nr;
+}
+
 /**
  * __ptshare_rmap_walk() - walk the hosts of a file for a folio
  * @folio: the folio, locked
  * @mapping: its file
  * @rwc: what to do
+ *
+ * Most walks are over when nothing maps the folio any more. One that leaves
+ * PTEs in place would go through all VMAs, for the sake of private tables that
+ * may not exist. So it counts: mappings are added under the folio lock, hence
+ * all that hosts have now are in the mapcount read before. If that is no more,
+ * there was no other mapping then, and there will be none until the folio is
+ * unlocked. Mappings that go away meanwhile make the walk longer, no more.
  *
  * Context: i_mmap_rwsem for read. May sleep if @rwc's functions do.
  * Return: true if the walk is over.
@@ -25,6 +44,7 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 			 struct rmap_walk_control *rwc)
 {
 	pgoff_t pgoff = folio_pgoff(folio);
+	int unseen = folio_mapcount(folio);
 	struct ptshare_host *host = NULL;
 	bool over = false;
 
@@ -34,15 +54,20 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 		if (pgoff + folio_nr_pages(folio) > vma_pages(vma))
 			continue;
 		cond_resched();
+		/* The walk may leave poison entries. */
+		if (folio_contain_hwpoisoned_page(folio))
+			ptshare_table_poison(host, pgoff / PTSHARE_CHUNK_PAGES);
 		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
 			continue;
 		over = !rwc->rmap_one(folio, vma, pgoff << PAGE_SHIFT,
 				      rwc->arg) ||
 		       (rwc->done && rwc->done(folio));
+		if (rwc->mapped_only)
+			unseen -= ptshare_count_mapped(folio, vma);
 	}
 	if (over)
 		ptshare_host_put(host);
-	return over;
+	return over || (rwc->mapped_only && !unseen);
 }
 
 /**

@@ -7,8 +7,13 @@
 #include <linux/pgalloc.h>
 #include <linux/slab.h>
 
+#include <trace/events/ptshare.h>
+
 #include "../internal.h"
 #include "internal.h"
+
+/* Tables of all hosts, for /proc/meminfo. */
+atomic_long_t ptshare_nr_tables;
 
 /* Walk to, and if need be build, the PMD of @host for @chunk. May sleep. */
 static pmd_t *ptshare_host_pmd(struct ptshare_host *host, pgoff_t chunk)
@@ -71,6 +76,18 @@ static bool ptshare_table_full(struct ptshare_table *table)
 	return atomic_read(&table->links) > INT_MAX / 2;
 }
 
+/**
+ * ptshare_table_try_get() - count a link to a table that is alive
+ * @table: the table
+ *
+ * Context: RCU, or anything else that keeps @table.
+ * Return: false if it has no links, or too many.
+ */
+bool ptshare_table_try_get(struct ptshare_table *table)
+{
+	return !ptshare_table_full(table) && atomic_inc_not_zero(&table->links);
+}
+
 /* Look @chunk up and count a link. */
 static struct ptshare_table *ptshare_table_find(struct ptshare_host *host,
 						pgoff_t chunk)
@@ -79,8 +96,7 @@ static struct ptshare_table *ptshare_table_find(struct ptshare_host *host,
 
 	rcu_read_lock();
 	table = xa_load(&host->tables, chunk);
-	if (table && (ptshare_table_full(table) ||
-		      !atomic_inc_not_zero(&table->links)))
+	if (table && !ptshare_table_try_get(table))
 		table = NULL;
 	rcu_read_unlock();
 	return table;
@@ -136,6 +152,7 @@ static bool ptshare_table_install(struct ptshare_table *table, pmd_t *pmd)
 	spin_unlock(ptl);
 
 	atomic_long_inc(&host->nr_tables);
+	atomic_long_inc(&ptshare_nr_tables);
 	atomic_set_release(&table->links, 1);
 	return true;
 }
@@ -157,6 +174,7 @@ static void ptshare_table_remove(struct ptshare_table *table, pmd_t *pmd)
 
 	__xa_erase(&host->tables, table->chunk);
 	atomic_long_dec(&host->nr_tables);
+	atomic_long_dec(&ptshare_nr_tables);
 }
 
 /**
@@ -198,10 +216,31 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 
 	if (installed) {
 		count_vm_event(PTSHARE_TABLE_ALLOC);
+		trace_ptshare_table_create(host, chunk);
 		return new;
 	}
 	ptshare_table_free(new);
 	return IS_ERR(table) ? NULL : table;
+}
+
+/**
+ * ptshare_table_poison() - remember that a table may have a poison entry
+ * @host: the host
+ * @chunk: which table, in units of PMD_SIZE
+ *
+ * For good, since who unlinks the table does not take the entry along.
+ *
+ * Context: any. The page is locked, so that no table made from here on has it.
+ */
+void ptshare_table_poison(struct ptshare_host *host, pgoff_t chunk)
+{
+	struct ptshare_table *table;
+
+	rcu_read_lock();
+	table = xa_load(&host->tables, chunk);
+	if (table)
+		WRITE_ONCE(table->poisoned, true);
+	rcu_read_unlock();
 }
 
 /**
@@ -254,6 +293,7 @@ void ptshare_table_put(struct ptshare_table *table)
 	xa_unlock(&host->tables);
 
 	count_vm_event(PTSHARE_TABLE_FREE);
+	trace_ptshare_table_free(host, table->chunk);
 	/* Lockless walkers, software and GUP-fast, may still be in there. */
 	call_rcu(&table->rcu, ptshare_table_free_rcu);
 }

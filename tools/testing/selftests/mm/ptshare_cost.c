@@ -2,8 +2,8 @@
 /*
  * ptshare: what one more process costs that maps a file others have mapped.
  *
- * Sharing is on: no page table of its own below the upper levels, and at most
- * one fault per chunk, for reading and for writing. Off: the full price.
+ * Sharing is on: no page table of its own below the upper levels, and one fault
+ * for many chunks, for reading and for writing. Off: the full price.
  */
 #define _GNU_SOURCE
 #include <sys/resource.h>
@@ -15,8 +15,9 @@
 #define LEN		(128 * MB)
 #define CHUNKS		((long)(LEN / PT_CHUNK))
 #define NR		8
-/* 520 faults per GiB, and some for the rest of the process */
-#define MAX_FAULTS	((long)(520 * LEN / (1024 * MB)) + 8)
+#define WINDOW		(16 * PT_CHUNK)	/* what one fault may link, aligned */
+/* 40 faults per GiB, and some for the rest of the process */
+#define MAX_FAULTS	((long)(40 * LEN / (1024 * MB)) + 8)
 
 static long touch_and_count(unsigned long *arg)
 {
@@ -96,6 +97,110 @@ PT_TEST(read_all_mapped_before)
 PT_TEST(write_all_mapped_before)
 {
 	one_more(_metadata, true, true);
+}
+
+/* How many chunks of a mapping have a page in the page table now? */
+static long linked_chunks(struct pt_proc *p, char *addr, size_t len)
+{
+	size_t off;
+	long n = 0;
+
+	for (off = 0; off < len; off += PT_CHUNK)
+		n += pt_pagemap(p->pid, addr + off) >> 63;
+	return n;
+}
+
+/* Which of every @step-th chunk from @from to @to are in a window with @at? */
+static long in_window(char *at, char *from, char *to, int step)
+{
+	long n = 0;
+
+	for (; from < to; from += step * PT_CHUNK)
+		n += (uintptr_t)from / WINDOW == (uintptr_t)at / WINDOW;
+	return n;
+}
+
+/*
+ * One fault links what is around it, but nothing that has no table, nothing
+ * outside of the mapping, and no chunk that is only in part in it.
+ */
+PT_TEST(fault_links_around)
+{
+	struct pt_proc *first = pt_spawn(), *p = pt_spawn();
+	int fd = pt_memfd(LEN), i;
+	long links, tables, n;
+	char *m, *at;
+
+	/* Of the second half every other chunk has a table. */
+	m = pt_map(first, 0, fd, LEN, 0, PT_RW);
+	ASSERT_EQ(0, pt_touch(first, m, LEN / 2, true));
+	for (i = CHUNKS / 2; i < CHUNKS; i += 2)
+		ASSERT_EQ(0, pt_touch(first, m + i * PT_CHUNK, PT_CHUNK, true));
+	links = pt_vmstat("ptshare_link");
+	tables = pt_vmstat("ptshare_table_alloc");
+
+	/* Five chunks, of which the first and the last are not all in it */
+	m = pt_slot(p, 0) + PT_CHUNK - PT_PAGE;
+	ASSERT_EQ(m, pt_mmap(p, m, 4 * PT_CHUNK + 2 * PT_PAGE, PT_RW,
+			     MAP_SHARED | MAP_FIXED_NOREPLACE, fd,
+			     PT_CHUNK - PT_PAGE));
+	/* Another VMA right behind it, with the next pages of the file */
+	m += 4 * PT_CHUNK + 2 * PT_PAGE;
+	ASSERT_EQ(m, pt_mmap(p, m, 8 * PT_CHUNK, PT_RO,
+			     MAP_SHARED | MAP_FIXED_NOREPLACE, fd,
+			     5 * PT_CHUNK + PT_PAGE));
+	m = pt_slot(p, 0);
+	at = m + 3 * PT_CHUNK;
+	ASSERT_EQ(0, pt_touch(p, at, PT_PAGE, false));
+	n = linked_chunks(p, m + PT_CHUNK, 12 * PT_CHUNK);
+	if (!pt_on()) {
+		EXPECT_EQ(1, n);
+		return;
+	}
+	EXPECT_EQ(in_window(at, m + PT_CHUNK, m + 5 * PT_CHUNK, 1), n);
+	EXPECT_EQ(n, pt_vmstat("ptshare_link") - links);
+
+	/* What does not exist is not made. */
+	m = pt_map(p, 1, fd, LEN / 2, LEN / 2, PT_RW);
+	at = m + 16 * PT_CHUNK;
+	links = pt_vmstat("ptshare_link");
+	ASSERT_EQ(0, pt_touch(p, at, PT_PAGE, false));
+	n = linked_chunks(p, m, LEN / 2);
+	EXPECT_EQ(in_window(at, m, m + LEN / 2, 2), n);
+	EXPECT_EQ(n, pt_vmstat("ptshare_link") - links);
+	EXPECT_EQ(tables, pt_vmstat("ptshare_table_alloc"));
+
+	EXPECT_EQ(0, pt_check_books());
+	pt_kill(p);
+	EXPECT_EQ(0, pt_check_books());
+}
+
+/* MAP_POPULATE and MADV_POPULATE_* link everything, and no fault follows. */
+PT_TEST(populate)
+{
+	static const int advice[] = { MADV_POPULATE_READ, MADV_POPULATE_WRITE };
+	struct pt_proc *first = pt_spawn(), *p;
+	int fd = pt_memfd(LEN), i;
+	char *m;
+
+	pt_map(first, 0, fd, LEN, 0, PT_RW);
+	ASSERT_EQ(0, pt_touch(first, pt_slot(first, 0), LEN, true));
+	for (i = 0; i < 3; i++) {
+		p = pt_spawn();
+		m = pt_slot(p, 0);
+		ASSERT_EQ(m, pt_mmap(p, m, LEN, PT_RW,
+				     MAP_SHARED | MAP_FIXED_NOREPLACE |
+				     (i == 2 ? MAP_POPULATE : 0), fd, 0));
+		if (i < 2)
+			ASSERT_EQ(0, pt_sys(p, SYS_madvise, m, LEN,
+					    (long)advice[i]));
+		if (pt_on()) {
+			EXPECT_EQ(0, pt_private_tables(p));
+			EXPECT_EQ(CHUNKS, linked_chunks(p, m, LEN));
+		}
+		EXPECT_LE(pt_call(p, touch_and_count, m, LEN, 0UL), 8);
+		EXPECT_LE(pt_call(p, touch_and_count, m, LEN, 1UL), 8);
+	}
 }
 
 /* Read-only users have tables of their own, one set for all of them. */

@@ -9,7 +9,6 @@
 #include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdalign.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,13 +18,11 @@
 #include "vm_util.h"
 
 #define MB		PT_MB
-#define RO		PT_RO
 #define RW		PT_RW
 #define LEN		(16 * MB)
 #define CHUNK_AT	(6 * MB)
 #define PAGE_AT		(CHUNK_AT + 100 * PT_PAGE)
 #define NR		3		/* sharers */
-#define DISK		"/dev/ram0"
 #define PFN_MASK	((1UL << 55) - 1)	/* in pagemap */
 #define IDLE		"/sys/kernel/mm/page_idle/bitmap"
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
@@ -218,81 +215,6 @@ PT_TEST(numa_hints)
 	EXPECT_GT((long)(LEN / PT_PAGE / 8), faults);
 	EXPECT_EQ(0, pt_private_tables(p[0]));
 	EXPECT_EQ(0, pt_verify(p[2], m[2], 0, LEN, 1));
-}
-
-/* --- files with a backing store --------------------------------------------- */
-
-static int open_disk(int flags)
-{
-	return open(DISK, O_RDWR | O_CLOEXEC | flags);
-}
-
-/* A word of what is on the disk, whatever is in the page cache */
-static unsigned long on_disk(off_t off)
-{
-	static alignas(4096) unsigned long buf[PT_PAGE / 8];
-	int fd = open_disk(O_DIRECT);
-
-	if (fd < 0 || pread(fd, buf, PT_PAGE, off) != (ssize_t)PT_PAGE)
-		pt_die("reading " DISK);
-	close(fd);
-	return buf[0];
-}
-
-/*
- * fsync() makes the pages that it writes read-only, for all, so that the next
- * write is noticed by whomever it is.
- */
-PT_TEST(write_after_fsync)
-{
-	int fd = open_disk(0), i, k, n = pt_effort(8);
-
-	if (fd < 0)
-		SKIP(return, "no " DISK);
-	make_sharers(_metadata, fd);
-	for (k = 0; k < n; k++) {
-		for (i = 0; i < NR; i++) {
-			unsigned long val = pt_now_ms() << 8 | i;
-			off_t off = PAGE_AT + k * PT_PAGE;
-
-			EXPECT_EQ(0, pt_poke(p[i], m[i] + off, val));
-			ASSERT_EQ(0, fsync(fd));
-			EXPECT_EQ(val, on_disk(off));
-		}
-	}
-}
-
-/*
- * Where the kernel wants to know of the first write to a page, a mapping has
- * the protection of a read-only one at first, and is none.
- */
-PT_TEST(read_only_with_write_notify)
-{
-	int fd = open_disk(0);
-	struct pt_proc *r;
-	char *mr;
-	int i;
-
-	if (fd < 0)
-		SKIP(return, "no " DISK);
-	r = pt_spawn();
-	mr = pt_map(r, 0, fd, LEN, 0, RO);
-	ASSERT_EQ(0, pt_touch(r, mr, LEN, false));
-	make_sharers(_metadata, fd);
-	for (i = 0; i < (int)(LEN / MB); i++) {
-		EXPECT_EQ(0, pt_poke(p[0], m[0] + i * MB, i));
-		EXPECT_EQ(SIGSEGV, pt_poke(r, mr + i * MB, 100));
-	}
-	pt_kill(r);
-	ASSERT_EQ(0, fsync(fd));
-	/* And the other way round */
-	r = pt_spawn();
-	mr = pt_map(r, 0, fd, LEN, 0, RO);
-	for (i = 0; i < (int)(LEN / MB); i++) {
-		EXPECT_EQ(0, pt_touch(r, mr + i * MB, PT_PAGE, false));
-		EXPECT_EQ(0, pt_poke(p[1], m[1] + i * MB, i));
-		EXPECT_EQ(SIGSEGV, pt_poke(r, mr + i * MB, 100));
-	}
 }
 
 TEST_HARNESS_MAIN

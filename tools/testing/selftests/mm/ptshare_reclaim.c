@@ -14,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/swap.h>
 
 #include "../kselftest_harness.h"
 #include "ptshare_fixture.h"
@@ -24,93 +23,6 @@
 #define RO		PT_RO
 #define RW		PT_RW
 #define NR		3		/* sharers */
-
-/* --- swap and a memory cgroup, made here --------------------------------- */
-
-#define ZRAM		"/sys/block/zram0/"
-#define ZRAM_DEV	"/dev/zram0"
-
-static bool own_swap;
-static char group[64];
-
-/* What mkswap(8) writes */
-static void make_swap(const char *dev, unsigned long pages)
-{
-	static unsigned char head[PT_PAGE];
-	uint32_t info[3] = { 1, pages - 1, 0 };
-	int fd = open(dev, O_WRONLY | O_CLOEXEC);
-
-	memcpy(head + 1024, info, sizeof(info));
-	memcpy(head + PT_PAGE - 10, "SWAPSPACE2", 10);
-	if (fd < 0 || write(fd, head, PT_PAGE) != PT_PAGE || fsync(fd))
-		pt_die("making swap on %s", dev);
-	close(fd);
-}
-
-static bool need_swap(void)
-{
-	if (pt_meminfo("SwapFree") > 256 << 10)
-		return true;
-	if (pt_read_num(ZRAM "disksize") ||
-	    pt_write_file(ZRAM "disksize", "512M"))
-		return false;
-	make_swap(ZRAM_DEV, 512 * MB / PT_PAGE);
-	own_swap = !swapon(ZRAM_DEV, 0);
-	return own_swap;
-}
-
-/* Reads back all that was swapped out, so it is a part of the test. */
-static int drop_swap(void)
-{
-	if (!own_swap)
-		return 0;
-	own_swap = false;
-	if (swapoff(ZRAM_DEV))
-		return -errno;
-	return pt_write_file(ZRAM "reset", "1");
-}
-
-static int group_write(const char *file, long num)
-{
-	char path[128], text[32];
-
-	snprintf(path, sizeof(path), "%s/%s", group, file);
-	snprintf(text, sizeof(text), "%ld", num);
-	return pt_write_file(path, text);
-}
-
-/* A group with a limit of its own for processes to be moved into */
-static bool need_group(long limit)
-{
-	pt_write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	snprintf(group, sizeof(group), "/sys/fs/cgroup/ptshare-%d", getpid());
-	if (mkdir(group, 0755) && errno != EEXIST)
-		return false;
-	return !group_write("memory.max", limit);
-}
-
-static void join_group(struct pt_proc *p)
-{
-	if (group_write("cgroup.procs", p->pid))
-		pt_die("moving a process to %s", group);
-}
-
-static void drop_group(void)
-{
-	long end = pt_now_ms() + 5000;
-
-	while (rmdir(group) && errno == EBUSY && pt_now_ms() < end)
-		pt_sleep_ms(10);
-}
-
-/* As much as can be had, up to this: -EAGAIN is not an error here. */
-static void squeeze(long bytes)
-{
-	int ret = group_write("memory.reclaim", bytes);
-
-	if (ret && ret != -EAGAIN)
-		pt_die("memory.reclaim: %d", ret);
-}
 
 /* --- contents ------------------------------------------------------------- */
 
@@ -127,17 +39,17 @@ PT_TEST(swap_out_and_in)
 	long out;
 	char *m;
 
-	if (!need_swap() || !need_group(SWAP_LEN / 3 * 2))
+	if (!pt_need_swap() || !pt_need_group(SWAP_LEN / 3 * 2))
 		SKIP(return, "no swap on zram or no memory cgroup");
 	out = pt_vmstat("pswpout");
 	fd = pt_memfd(SWAP_LEN);
 	for (i = 0; i < NR; i++) {
 		p[i] = pt_spawn();
-		join_group(p[i]);
+		pt_join_group(p[i]);
 		pt_map(p[i], i, fd, SWAP_LEN, 0, RW);
 	}
 	ro = pt_spawn();
-	join_group(ro);
+	pt_join_group(ro);
 	m = pt_map(ro, 0, fd, SWAP_LEN, 0, RO);
 	for (pass = 1; pass <= n; pass++) {
 		i = pass % NR;
@@ -149,12 +61,12 @@ PT_TEST(swap_out_and_in)
 	}
 	EXPECT_LT(1000, pt_vmstat("pswpout") - out);
 	EXPECT_EQ(pt_on() ? 0 : (long)(SWAP_LEN / PT_CHUNK), pt_private_tables(ro));
-	ASSERT_EQ(0, group_write("memory.max", 256 * MB));
-	EXPECT_EQ(0, drop_swap());
+	ASSERT_EQ(0, pt_group_write("memory.max", 256 * MB));
+	EXPECT_EQ(0, pt_drop_swap());
 	for (i = 0; i < NR; i++)
 		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, SWAP_LEN, n));
 	pt_kill_all();
-	drop_group();
+	pt_drop_group();
 }
 
 /* One asks for its pages to go, which others are using: either answer is fine. */
@@ -163,7 +75,7 @@ PT_TEST(pageout)
 	int fd = pt_stamped_memfd(16 * MB, 1), i, k;
 	struct pt_proc *p[NR];
 
-	if (!need_swap())
+	if (!pt_need_swap())
 		SKIP(return, "no swap on zram");
 	for (i = 0; i < NR; i++) {
 		p[i] = pt_spawn();
@@ -180,7 +92,7 @@ PT_TEST(pageout)
 					       16 * MB, k));
 		EXPECT_EQ(0, pt_fill(p[1], pt_slot(p[1], 0), 0, 16 * MB, k + 1));
 	}
-	EXPECT_EQ(0, drop_swap());
+	EXPECT_EQ(0, pt_drop_swap());
 }
 
 /* --- writers that do not pause -------------------------------------------- */
@@ -189,19 +101,21 @@ PT_TEST(pageout)
  * Reclaim unmaps pages in batches and flushes before it writes them out. If
  * that flush misses a sharer, what it writes afterwards is lost.
  */
-PT_TEST(reclaim_under_writers)
+static void reclaim_under_writers(struct __test_metadata *_metadata, bool crowd)
 {
 	int i, n = pt_effort(16);
 	long out;
 
-	if (!need_swap() || !need_group(256 * MB))
+	if (!pt_need_swap() || !pt_need_group(256 * MB))
 		SKIP(return, "no swap on zram or no memory cgroup");
-	pt_start_writers(join_group);
+	pt_start_writers(pt_join_group);
+	if (crowd)
+		pt_crowd(pt_counter_fd, 16 * MB, PT_COUNTER_AT);
 	out = pt_vmstat("pswpout");
 	for (i = 0; i < n; i++) {
 		pt_let_write();
 		/* All there is, or nearly so */
-		squeeze(2 * MB);
+		pt_squeeze(2 * MB);
 		pt_let_write();
 		EXPECT_EQ(0, pt_lost_writes("reclaim"));
 	}
@@ -209,8 +123,18 @@ PT_TEST(reclaim_under_writers)
 	EXPECT_LT(n, pt_vmstat("pswpout") - out);
 	EXPECT_EQ(0, pt_stop_writers());
 	pt_kill_all();
-	EXPECT_EQ(0, drop_swap());
-	drop_group();
+	EXPECT_EQ(0, pt_drop_swap());
+	pt_drop_group();
+}
+
+PT_TEST(reclaim_under_writers)
+{
+	reclaim_under_writers(_metadata, false);
+}
+
+PT_TEST(reclaim_under_writers_crowd)
+{
+	reclaim_under_writers(_metadata, true);
 }
 
 /* The same with pages of one process asking for it */
@@ -219,7 +143,7 @@ PT_TEST(pageout_under_writers)
 	int i, n = pt_effort(8);
 	long out;
 
-	if (!need_swap())
+	if (!pt_need_swap())
 		SKIP(return, "no swap on zram");
 	pt_start_writers(NULL);
 	out = pt_vmstat("pswpout");
@@ -233,7 +157,7 @@ PT_TEST(pageout_under_writers)
 	}
 	TH_LOG("%ld pages written to swap", pt_vmstat("pswpout") - out);
 	EXPECT_EQ(0, pt_stop_writers());
-	EXPECT_EQ(0, drop_swap());
+	EXPECT_EQ(0, pt_drop_swap());
 }
 
 /* Free pages here and there, so that compaction has something to do. */
@@ -345,14 +269,14 @@ static long refaults(struct __test_metadata *_metadata, int mode)
 	long sum = 0;
 
 	pt_set_mode(mode);
-	if (!need_group(HOT_LIMIT))
+	if (!pt_need_group(HOT_LIMIT))
 		pt_die("no memory cgroup");
 	flood = pt_spawn();
-	join_group(flood);
+	pt_join_group(flood);
 	/* The hot pages are charged to the group by those who use them. */
 	for (i = 0; i < 2; i++) {
 		p[i] = pt_spawn();
-		join_group(p[i]);
+		pt_join_group(p[i]);
 		pt_map(p[i], 0, hot, HOT, 0, RW);
 	}
 	ASSERT_EQ(0, pt_fill(p[0], pt_slot(p[0], 0), 0, HOT, 1));
@@ -379,7 +303,7 @@ static long refaults(struct __test_metadata *_metadata, int mode)
 	pt_kill_all();
 	close(hot);
 	close(cold);
-	drop_group();
+	pt_drop_group();
 	return sum;
 }
 
@@ -393,7 +317,7 @@ PT_TEST(hot_pages_stay)
 	int mode = pt_mode();
 	long base, on, out;
 
-	if (!need_swap() || !need_group(HOT_LIMIT))
+	if (!pt_need_swap() || !pt_need_group(HOT_LIMIT))
 		SKIP(return, "no swap on zram or no memory cgroup");
 	out = pt_vmstat("pswpout");
 	base = refaults(_metadata, mode < 0 ? -1 : 0);
@@ -408,7 +332,7 @@ PT_TEST(hot_pages_stay)
 	 * may be lost once. Taken for unused it would be lost time and again.
 	 */
 	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE));
-	EXPECT_EQ(0, drop_swap());
+	EXPECT_EQ(0, pt_drop_swap());
 }
 
 /* --- poison ---------------------------------------------------------------- */
@@ -421,17 +345,6 @@ static long die_early(unsigned long *arg)
 }
 
 /* Who has a page poisoned may be the first to get the signal for it. */
-static long inject(unsigned long *arg)
-{
-	int sig = pt_protect();
-	long ret = 0;
-
-	if (!sig && madvise((void *)arg[0], PT_PAGE, MADV_HWPOISON))
-		ret = -errno;
-	pt_unprotect();
-	return sig && sig != PT_MCE ? -EFAULT : ret;
-}
-
 /*
  * All sharers see a page that has gone bad, and nobody sees it any longer than
  * with tables of one's own: once the page left the file, who drops his entry
@@ -455,7 +368,7 @@ PT_TEST(memory_failure)
 	m = pt_map(early, 0, fd, 32 * MB, 0, RW);
 	ASSERT_EQ(0, pt_touch(early, m, 32 * MB, true));
 	ASSERT_EQ(0, pt_call(early, die_early));
-	ret = pt_call(p[1], inject, pt_slot(p[1], 1) + bad);
+	ret = pt_poison(p[1], pt_slot(p[1], 1) + bad);
 	if (ret == -EINVAL)
 		SKIP(return, "no memory failure injection");
 	ASSERT_EQ(0, ret);
@@ -476,7 +389,10 @@ PT_TEST(memory_failure)
 				       bad / PT_PAGE + 1,
 				       32 * MB - bad - PT_PAGE, 1));
 	}
+	ret = pt_vmstat("ptshare_fallback_poison");
 	EXPECT_EQ(PT_MCE, pt_peek(late, pt_slot(late, 3) + bad, &val));
+	if (pt_on())
+		EXPECT_LT(ret, pt_vmstat("ptshare_fallback_poison"));
 
 	/* The file loses the page. The entries of the processes stay bad... */
 	pt_punch(fd, bad, PT_PAGE);

@@ -538,27 +538,6 @@ PT_TEST(trust_domain)
 			       4 * MB / PT_PAGE, 4 * MB, 3));
 }
 
-/* Values that have no meaning (yet) are refused and change nothing. */
-PT_TEST(sysctl_values)
-{
-	static const char * const bad[] = {
-		"1", "3", "-1", "x", "2x", "4294967298", "18446744073709551618",
-	};
-	unsigned int i;
-	int was = pt_mode();
-
-	if (was < 0)
-		SKIP(return, "no vm.ptshare");
-	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		EXPECT_EQ(-EINVAL,
-			  pt_write_file("/proc/sys/vm/ptshare", bad[i]))
-			TH_LOG("value %s", bad[i]);
-		EXPECT_EQ(was, pt_mode());
-	}
-	pt_set_mode(was);
-	EXPECT_EQ(was, pt_mode());
-}
-
 /* Off means no new links. Those that exist go on to work. */
 PT_TEST(switch_at_run_time)
 {

@@ -453,6 +453,95 @@ PT_TEST(revive_long_delay)
 	revive(_metadata, 5000);
 }
 
+/*
+ * Read a page of one's own chunk, then drop it, its neighbourhood or all: the
+ * fault that comes next links tables around it that others are giving up.
+ */
+static long link_around(unsigned long *arg)
+{
+	char *addr = (char *)arg[0], *chunk = addr + arg[1] * PT_CHUNK;
+	unsigned long i;
+
+	pt_pin(arg[2]);
+	pt_inc(&CTL->started);
+	for (i = arg[1]; !pt_get(&CTL->stop); i++) {
+		char *at = addr + i % CHUNKS * PT_CHUNK;
+
+		if (!pt_page_ok(chunk + PT_PAGE, 1,
+				arg[1] * PT_CHUNK_PAGES + 1) ||
+		    !pt_page_ok(at, 1, (at - addr) / PT_PAGE))
+			pt_inc(&CTL->bad);
+		if (i % 3 == 0)
+			madvise(addr, LEN, MADV_DONTNEED);
+		else if (i % 3 == 1)
+			madvise(chunk, PT_PAGE, MADV_DONTNEED);
+		pt_inc(&CTL->laps);
+	}
+	pt_inc(&CTL->ended);
+	return 0;
+}
+
+/*
+ * Faults link neighbours whose tables die meanwhile, or which another thread
+ * links at the same time. No link may be counted twice or not at all, and none
+ * may lead to a table that is gone.
+ */
+static void around(struct __test_metadata *_metadata, long delay_us)
+{
+	struct accounts was = read_accounts();
+	int fd = pt_stamped_memfd(LEN, 1), i;
+	struct pt_proc *p[3];
+	long links, unlinks;
+	unsigned long val;
+
+	if (delay_us && !pt_set_delay_us(delay_us))
+		SKIP(return, "no delay injection in this kernel");
+	links = pt_vmstat("ptshare_link");
+	unlinks = pt_vmstat("ptshare_unlink");
+	for (i = 0; i < 3; i++) {
+		p[i] = pt_spawn();
+		pt_map(p[i], i, fd, LEN, 0, RW);
+	}
+	for (i = 0; i < 6; i++)
+		pt_thread(p[i % 3], link_around, pt_slot(p[i % 3], i % 3),
+			  3L + i / 2, (long)i);
+	ASSERT_TRUE(pt_await(&CTL->started, 6));
+	pt_sleep_ms(pt_stress_ms());
+	pt_set(&CTL->stop, 1);
+	ASSERT_TRUE(pt_await(&CTL->ended, 6));
+	pt_set_delay_us(0);
+	EXPECT_EQ(0UL, CTL->bad);
+	EXPECT_EQ(0, pt_check_books());
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, pt_verify(p[i], pt_slot(p[i], i), 0, LEN, 1));
+	/* All that was linked is unlinked, and no page is mapped any more. */
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, pt_sys(p[i], SYS_madvise, pt_slot(p[i], i), LEN,
+				    (long)MADV_DONTNEED));
+	links = pt_vmstat("ptshare_link") - links;
+	EXPECT_EQ(pt_vmstat("ptshare_unlink") - unlinks, links);
+	ASSERT_EQ(0, ftruncate(fd, 0));
+	ASSERT_EQ(0, ftruncate(fd, LEN));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(0, pt_peek(p[i], pt_slot(p[i], i) + PT_PAGE, &val));
+		EXPECT_EQ(0UL, val);
+	}
+	TH_LOG("%lu laps, %ld links", CTL->laps, links);
+	pt_kill_all();
+	close(fd);
+	accounts_return(_metadata, was);
+}
+
+PT_TEST(link_around_dying)
+{
+	around(_metadata, 0);
+}
+
+PT_TEST(link_around_dying_delayed)
+{
+	around(_metadata, 300);
+}
+
 /* The file goes, page by page and at once, while links come and go. */
 PT_TEST(truncate_storm)
 {

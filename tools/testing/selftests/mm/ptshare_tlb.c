@@ -53,6 +53,7 @@ struct ctl {
 static int fd, junk_fd;
 static char *own;		/* the chunk, for the test itself */
 static struct pt_proc *member[MEMBERS];
+static bool crowd;		/* many more of them, who stand by */
 
 /* Stores of words: readers that look on may see the old or the new one. */
 static void fill_page(unsigned long page, unsigned long gen)
@@ -113,6 +114,8 @@ static void make_members(struct __test_metadata *_metadata)
 		ASSERT_EQ(0, pt_touch(member[i], chunk_of(member[i]), PT_CHUNK,
 				      true));
 	}
+	if (crowd)
+		pt_crowd(fd, LEN, CHUNK_AT);
 }
 
 /* --- spinning threads ---------------------------------------------------- */
@@ -356,6 +359,19 @@ PT_TEST(truncate_in_chunk)
 PT_TEST(punch_page_threads)
 {
 	spin_against(_metadata, lose_page, "page, threads", 3);
+}
+
+/* Among so many that everything is flushed instead of each of them */
+PT_TEST(punch_page_crowd)
+{
+	crowd = true;
+	spin_against(_metadata, lose_page, "page, crowd", 2);
+}
+
+PT_TEST(punch_all_crowd)
+{
+	crowd = true;
+	spin_against(_metadata, lose_all, "file, crowd", 1);
 }
 
 /* --- what one process does to its own chunk ------------------------------ */
@@ -713,7 +729,7 @@ PT_TEST(move_page_in_dontneed)
  * entries where the CPU tags them by address space (PCID). It is not sent an
  * interrupt, so the generation of its address space has to tell it to flush.
  */
-PT_TEST(take_turns_on_one_cpu)
+static void take_turns(struct __test_metadata *_metadata)
 {
 	int i, k, n = pt_effort(60);
 	unsigned long val;
@@ -733,6 +749,17 @@ PT_TEST(take_turns_on_one_cpu)
 			EXPECT_EQ(MAGIC << 32 | CTL->gen, val);
 		}
 	}
+}
+
+PT_TEST(take_turns_on_one_cpu)
+{
+	take_turns(_metadata);
+}
+
+PT_TEST(take_turns_crowd)
+{
+	crowd = true;
+	take_turns(_metadata);
 }
 
 TEST_HARNESS_MAIN

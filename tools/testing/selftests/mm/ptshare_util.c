@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -561,6 +563,19 @@ void pt_kill_all(void)
 		pt_kill(&procs[i]);
 }
 
+void pt_crowd(int fd, size_t len, off_t at)
+{
+	int i;
+
+	for (i = 0; i < PT_CROWD; i++) {
+		struct pt_proc *p = pt_spawn();
+
+		if (pt_touch(p, pt_map(p, 0, fd, len, 0, PT_RW) + at, PT_PAGE,
+			     true))
+			pt_die("touching the file in a crowd");
+	}
+}
+
 void *pt_scratch(struct pt_proc *p)
 {
 	return pt_area->scratch[p->id];
@@ -704,6 +719,23 @@ long pt_verify(struct pt_proc *p, char *addr, unsigned long pgno, size_t len,
 	       unsigned long seed)
 {
 	return pt_call(p, do_verify, addr, pgno, len, seed);
+}
+
+/* Whoever injects the failure is the first to hear of it. */
+static long do_poison(unsigned long *arg)
+{
+	int sig = pt_protect();
+	long ret = 0;
+
+	if (!sig && madvise((void *)arg[0], PT_PAGE, MADV_HWPOISON))
+		ret = -errno;
+	pt_unprotect();
+	return sig && sig != PT_MCE ? -EFAULT : ret;
+}
+
+long pt_poison(struct pt_proc *p, char *addr)
+{
+	return pt_call(p, do_poison, addr);
 }
 
 long pt_private_tables(struct pt_proc *p)
@@ -898,6 +930,11 @@ long pt_vmstat(const char *name)
 	return lookup("/proc/vmstat", 0, name);
 }
 
+long pt_read_key(const char *path, const char *name)
+{
+	return lookup(path, 0, name);
+}
+
 long pt_meminfo(const char *name)
 {
 	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
@@ -1000,7 +1037,7 @@ void pt_set_mode(int mode)
 
 bool pt_on(void)
 {
-	return pt_mode() > 0;
+	return pt_mode() == 2;
 }
 
 bool pt_set_delay_us(long us)
@@ -1028,6 +1065,90 @@ int pt_check_books(void)
 	}
 	fclose(f);
 	return ret;
+}
+
+/* --- swap and a memory cgroup, made here --------------------------------- */
+
+#define ZRAM		"/sys/block/zram0/"
+#define ZRAM_DEV	"/dev/zram0"
+
+static bool own_swap;
+static char group[64];
+
+/* What mkswap(8) writes */
+static void make_swap(const char *dev, unsigned long pages)
+{
+	static unsigned char head[PT_PAGE];
+	uint32_t info[3] = { 1, pages - 1, 0 };
+	int fd = open(dev, O_WRONLY | O_CLOEXEC);
+
+	memcpy(head + 1024, info, sizeof(info));
+	memcpy(head + PT_PAGE - 10, "SWAPSPACE2", 10);
+	if (fd < 0 || write(fd, head, PT_PAGE) != PT_PAGE || fsync(fd))
+		pt_die("making swap on %s", dev);
+	close(fd);
+}
+
+bool pt_need_swap(void)
+{
+	if (pt_meminfo("SwapFree") > 256 << 10)
+		return true;
+	if (pt_read_num(ZRAM "disksize") ||
+	    pt_write_file(ZRAM "disksize", "512M"))
+		return false;
+	make_swap(ZRAM_DEV, 512 * PT_MB / PT_PAGE);
+	own_swap = !swapon(ZRAM_DEV, 0);
+	return own_swap;
+}
+
+int pt_drop_swap(void)
+{
+	if (!own_swap)
+		return 0;
+	own_swap = false;
+	if (swapoff(ZRAM_DEV))
+		return -errno;
+	return pt_write_file(ZRAM "reset", "1");
+}
+
+int pt_group_write(const char *file, long num)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	snprintf(text, sizeof(text), "%ld", num);
+	return pt_write_file(path, text);
+}
+
+bool pt_need_group(long limit)
+{
+	pt_write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/ptshare-%d", getpid());
+	if (mkdir(group, 0755) && errno != EEXIST)
+		return false;
+	return !pt_group_write("memory.max", limit);
+}
+
+void pt_join_group(struct pt_proc *p)
+{
+	if (pt_group_write("cgroup.procs", p->pid))
+		pt_die("moving a process to %s", group);
+}
+
+void pt_drop_group(void)
+{
+	long end = pt_now_ms() + 5000;
+
+	while (rmdir(group) && errno == EBUSY && pt_now_ms() < end)
+		pt_sleep_ms(10);
+}
+
+void pt_squeeze(long bytes)
+{
+	int ret = pt_group_write("memory.reclaim", bytes);
+
+	if (ret && ret != -EAGAIN)
+		pt_die("memory.reclaim: %d", ret);
 }
 
 /* --- the test's frame ---------------------------------------------------- */

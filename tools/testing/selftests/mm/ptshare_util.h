@@ -44,6 +44,14 @@
 #define MADV_HWPOISON	100
 #define MADV_SOFT_OFFLINE 101
 #endif
+#ifndef MADV_SHARE_PT
+#define MADV_SHARE_PT	0x7074
+#define MADV_NOSHARE_PT	0x7075
+#endif
+#ifndef PR_SET_PTSHARE_DISABLE
+#define PR_SET_PTSHARE_DISABLE 0x50545348
+#define PR_GET_PTSHARE_DISABLE 0x50545349
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -56,6 +64,7 @@
 #define PT_SLOT_LEN	(768UL << 20)
 
 #define PT_MAX_PROCS	96
+#define PT_CROWD	72
 #define PT_SCRATCH	8192UL		/* per process, in pt_area */
 
 /* pt_load() and friends: SIGBUS because of a poisoned page */
@@ -111,7 +120,7 @@ int pt_teardown(struct pt_state *state);
 int pt_mode(void);
 /* Change it; nothing happens for -1. */
 void pt_set_mode(int mode);
-/* Are tables shared now? */
+/* Are tables shared now, without being asked for? */
 bool pt_on(void);
 /* n, or less of it when PTSHARE_TEST_QUICK is set */
 long pt_effort(long n);
@@ -142,6 +151,12 @@ long pt_sys(struct pt_proc *p, long nr, ...);
 /* A fork()ed child of p that is a sharer of its own right. */
 struct pt_proc *pt_fork(struct pt_proc *p);
 
+/*
+ * So many more sharers of the chunk at @at of a file, that it takes less to
+ * flush everything than to flush each of them.
+ */
+void pt_crowd(int fd, size_t len, off_t at);
+
 /* The start of place @slot of p, 2 MiB aligned, not the same in any two. */
 char *pt_slot(struct pt_proc *p, int slot);
 /* Map at an address; the address or MAP_FAILED with errno set. */
@@ -167,6 +182,9 @@ int pt_fill(struct pt_proc *p, char *addr, unsigned long pgno, size_t len,
 	    unsigned long seed);
 long pt_verify(struct pt_proc *p, char *addr, unsigned long pgno, size_t len,
 	       unsigned long seed);
+
+/* Inject a memory failure into a page of p: 0 or -errno. */
+long pt_poison(struct pt_proc *p, char *addr);
 
 /* PTE tables that p alone owns within its slots */
 long pt_private_tables(struct pt_proc *p);
@@ -240,11 +258,27 @@ int pt_stamped_memfd(size_t size, unsigned long seed);
 void pt_stamp_file(int fd, unsigned long pgno, size_t len, unsigned long seed);
 void pt_punch(int fd, off_t off, size_t len);
 
+/* --- swap and a memory cgroup ---------------------------------------------- */
+
+/* Have swap, if need be on zram. False if there is none to be had. */
+bool pt_need_swap(void);
+/* Reads back all that was swapped out. 0 or -errno. */
+int pt_drop_swap(void);
+/* A group with a limit of its own for processes to be moved into */
+bool pt_need_group(long limit);
+void pt_join_group(struct pt_proc *p);
+void pt_drop_group(void);
+int pt_group_write(const char *file, long num);
+/* Reclaim as much as can be had, up to this: -EAGAIN is not an error here. */
+void pt_squeeze(long bytes);
+
 /* --- what the kernel says ------------------------------------------------ */
 
 /* A number from /proc/vmstat, /proc/meminfo (kB): -1 if there is none. */
 long pt_vmstat(const char *name);
 long pt_meminfo(const char *name);
+/* The same from another such file */
+long pt_read_key(const char *path, const char *name);
 /* kB, from /proc/PID/status */
 long pt_status(pid_t pid, const char *name);
 /* kB, from the entry of /proc/PID/smaps that contains addr */
