@@ -45,14 +45,7 @@ run()
 		-a "ptshare=2$numa" -x 'Memory failure|MCE: Killing' -- \
 		"f=/sys/kernel/debug/ptshare/mutant; echo $2 >\$f && grep -qx '\\[$2\\]' \$f || exit 99; $5" \
 		>"$log/$1.out" 2>"$log/$1.err" || st=$?
-	# Patched jump labels trap now and then when QEMU's virtual CPUs boot.
-	if [ $st -eq 70 ] && ! grep -aq '^TAP version' "$log/$1.out" && [ "${again:-0}" -lt 3 ]; then
-		again=$((${again:-0} + 1))
-		echo "mutants.sh: note: the guest did not get as far as the test, once more: $(sed -n 2p "$log/$1.err")"
-		run "$@"
-		return
-	fi
-	again=0 red=
+	red=
 	case $st in
 	99) die "the kernel has no mutant '$2': mutants/table and mutants/*.patch disagree" ;;
 	6[0-9]|73) cat "$log/$1.err" >&2; die "no run of the guest (status $st)" ;;

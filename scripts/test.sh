@@ -47,9 +47,9 @@ lint() { (cd "$top" && shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run);
 # selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
 selftests()
 {
-	where="$1, $2 CPUs, vm.ptshare=$3" quick=1 mem=2G limit=900
+	where="$1, $2 CPUs, vm.ptshare=$3" quick=1 mem=3G limit=900
 	log=$BUILD/log/test-run-$1-$2-$3
-	[ "$1" != debug ] || { mem=3G limit=1800; }
+	[ "$1" != debug ] || limit=1800
 	if [ -n "$TEST_FULL" ]; then quick='' limit=3600; fi
 	# 4 CPUs: two NUMA nodes and five-level tables; 2 CPUs: one and four.
 	# Not five with KASAN: an interrupt early in identify_cpu(), where the
