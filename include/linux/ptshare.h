@@ -206,8 +206,8 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 }
 
 /* No functions: loads of arguments that nobody uses would move other code. */
-#define ptshare_adjust_vma(vma, start, end, adjust_next) do { } while (0)
-#define ptshare_collapse_skip(pmd) false
+#define ptshare_adjust_vma(...) do { } while (0)
+#define ptshare_collapse_skip(...) false
 
 static inline void ptshare_mm_init(struct mm_struct *mm) {}
 static inline void ptshare_mm_check(struct mm_struct *mm) {}
