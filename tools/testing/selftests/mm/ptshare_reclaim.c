@@ -331,7 +331,7 @@ PT_TEST(hot_pages_stay)
 	 * A page needs to be seen used twice, as that of a single process, so it
 	 * may be lost once. Taken for unused it would be lost time and again.
 	 */
-	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE));
+	EXPECT_LE(on, 2 * base + (long)(HOT / PT_PAGE / 2));
 	EXPECT_EQ(0, pt_drop_swap());
 }
 

@@ -429,11 +429,15 @@ static void map_chunk(struct __test_metadata *_metadata, struct pt_proc *p)
  */
 PT_TEST(one_page_op_flushes_chunk)
 {
-	int op, i, n = pt_effort(8);
+	int op, i, n = pt_effort(32);
 	struct pt_proc *b;
 
 	make_members(_metadata);
 	b = member[2];
+	/* Links around the chunk would keep it a member, and so flushed. */
+	ASSERT_EQ(0, pt_sys(b, SYS_munmap, pt_slot(b, 0), CHUNK_AT));
+	ASSERT_EQ(0, pt_sys(b, SYS_munmap, chunk_of(b) + PT_CHUNK,
+			    LEN - CHUNK_AT - PT_CHUNK));
 	for (op = 0; op < NR_OPS; op++) {
 		start_spinner(b, spin_read, samples_of(b), SAMPLES, 0, 1);
 		for (i = 0; i < n; i++) {
