@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Write the guest's initramfs: busybox, our init, the helpers of scripts/guest,
-# what makes file systems (with the libraries it needs) and everything in $BUILD/guest (test programs, static) as /opt/ptshare.
+# what makes file systems (with the libraries it needs) and everything in
+# $BUILD/guest (test programs, static) as /opt/ptshare.
 # Made anew for every run: it takes a fraction of a second.
 set -eu
 

@@ -20,8 +20,8 @@
  *    aged, never cleared or downgraded. An operation that would do so unlinks
  *    the table from its mm, or leaves it alone.
  *  - rmap and truncation find the table through its host, and TLB flushes of
- *    a host reach every sharer. That happens below flush_tlb_mm_range() and
- *    arch_tlbbatch_add_pending(), so their callers need not know.
+ *    a host reach every sharer. That happens in flush_tlb_mm_range() and where
+ *    mm/rmap.c fills and flushes its batch, so their callers need not know.
  */
 
 #include <linux/jump_label.h>
@@ -50,8 +50,9 @@ struct zap_details;
  * @PTSHARE_ZAP: the range stays mapped: MADV_DONTNEED, the OOM reaper
  * @PTSHARE_PROTECT: mprotect
  * @PTSHARE_WALK: a walk came upon it: mlock, soft-dirty, collapse, migration
- * @PTSHARE_RANGE: a range must have none: mremap, userfaultfd
- * @PTSHARE_PROCESS: the process must have none: an MMU notifier
+ * @PTSHARE_RANGE: a range must have none: mremap, userfaultfd, MADV_NOSHARE_PT
+ * @PTSHARE_PROCESS: the process must have none: an MMU notifier,
+ *	PR_SET_PTSHARE_DISABLE, a write to vm.ptshare_unlink
  * @PTSHARE_SPLIT: a VMA boundary moves into the chunk
  */
 enum ptshare_cause {
@@ -77,7 +78,7 @@ enum ptshare_cause {
  *	0 -> 1 only under host->tables.xa_lock.
  * @seq: times it came back to life, under host->tables.xa_lock
  * @tearing: somebody is zapping it, under host->tables.xa_lock
- * @poisoned: it has, or had, a hwpoison entry
+ * @poisoned: it has, or had, a hwpoison entry; linked no more
  * @page: the page table
  * @rcu: frees this and @page
  */

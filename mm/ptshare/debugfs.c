@@ -64,8 +64,8 @@ static void ptshare_show_host(struct seq_file *m, struct ptshare_host *host)
 }
 
 /*
- * The lock is held for as long as it takes to fill a buffer. Nobody but those
- * who make or free a host waits for it.
+ * The lock is held for as long as it takes to fill a buffer. Faults wait for it
+ * if they make a host, and others if they free one or its inode.
  */
 static void *ptshare_files_start(struct seq_file *m, loff_t *pos)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * TLB flushes of a host: to every member.
+ * TLB flushes of a host: to every member, or to all CPUs.
  *
  * Who has to be flushed after a PTE of a shared table was cleared or
  * downgraded? Every mm whose hardware walked the table before, and that is on
@@ -65,8 +65,8 @@ static void ptshare_add_members(struct ptshare_host *host,
  * of them runs on; for those that run nowhere the raised generation is
  * enough, they flush when they are switched to.
  *
- * What the task has deferred for reclaim is flushed with it; the batch is the
- * task's own, and having too little to flush later does no harm.
+ * The batch is that of the task for reclaim. What was deferred in it is flushed
+ * with the rest; having too little to flush later does no harm.
  *
  * Context: Interrupts enabled. Called under PTE locks.
  * Return: true, this was all.

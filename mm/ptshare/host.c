@@ -186,8 +186,9 @@ struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make)
  * ptshare_host_put() - drop a reference to a host
  * @host: the host
  *
- * The last one is dropped by its last member, or by an rmap walk that passed
- * by. There are no tables then.
+ * The last one is dropped by its last member, or by somebody who passed by: an
+ * rmap walk, the checker, a write to vm.ptshare_unlink. There are no tables
+ * then.
  *
  * Context: May sleep. Takes no lock that a caller in rmap or truncation holds.
  */
@@ -270,8 +271,8 @@ found:
  * @mapping: its mapping
  *
  * Members go before the file of their VMA is closed and walkers hold a folio
- * or the inode, so no host should be here; the debug checker may keep one a
- * little longer than its file.
+ * or the inode, so no host should be here; the debug checker and a write to
+ * vm.ptshare_unlink may keep one a little longer than its file.
  */
 void __ptshare_mapping_release(struct address_space *mapping)
 {

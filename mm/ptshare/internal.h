@@ -23,8 +23,9 @@
  * A member says that an mm may have TLB entries made from the host's tables.
  * It is on the host's list from before the store of the mm's first PMD until
  * after the TLB flush that follows the last clearing of one. Flushes of a
- * host go to all its members. Neither PMDs nor i_mmap would do: an mm that is
- * unlinking has cleared its PMD, and left i_mmap, before it flushes.
+ * host go to all its members, or, if these are very many, to all CPUs. Neither
+ * PMDs nor i_mmap would do: an mm that is unlinking has cleared its PMD, and
+ * left i_mmap, before it flushes.
  *
  * The life of a table:
  *
@@ -53,8 +54,8 @@
  *	        PMD lock of a sharer		nothing nests inside
  *	        PTE lock of a shared table
  *	          host->members_lock		flushes under the PTE lock
- *	    ptshare_hosts_lock
- *	      host->members_lock, i_lock		debugfs
+ *	        ptshare_hosts_lock		last put, also by rmap walks
+ *	          host->members_lock, i_lock	debugfs
  *
  * Putting a table, and with it everything that ends here, may sleep, but
  * takes neither mmap_lock nor i_mmap_rwsem nor a folio lock.
@@ -98,9 +99,9 @@ struct ptshare_class {
 /**
  * struct ptshare_host - owner of the shared tables of one file and class
  * @node: on mapping->i_ptshare, RCU
- * @all: on the list of all hosts
+ * @all: on ptshare_hosts, under ptshare_hosts_lock
  * @users: members and walkers; hashed in the mapping while it is not zero
- * @mapping: the file
+ * @mapping: the file, NULL when the inode is gone
  * @dev: device of the file; like @ino for reports, also when it is gone
  * @ino: its inode number
  * @class: the class of mappings

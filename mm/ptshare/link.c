@@ -24,9 +24,9 @@ static pte_t ptshare_peek(struct ptshare_table *table, unsigned long addr)
 }
 
 /*
- * A fault links up to so many chunks, an aligned window: few faults for those
- * who go through a file, and for those who want one page of it no more work
- * than another fault would be. A divisor of PTRS_PER_PMD.
+ * A fault links up to so many chunks, a window aligned in the address space.
+ * Few faults for those who go through a file, and for those who want one page
+ * of it no more work than another fault would be. A divisor of PTRS_PER_PMD.
  */
 #define PTSHARE_AROUND	16
 
@@ -98,8 +98,8 @@ static unsigned int ptshare_set_pmds(struct vm_fault *vmf,
  *
  * The order matters: the mm becomes a member, the link is counted, and only
  * then is the PMD set, so that nothing is ever walked that no flush reaches.
- * After losing a race for the PMD both are undone without a flush, for the
- * table was in nobody's reach.
+ * After losing a race for the PMD both are undone without a flush, for the mm
+ * never had the table within reach.
  *
  * Tables of chunks around the fault are linked too, if they exist: the member
  * counts a whole window in advance, and what was not used is taken back.

@@ -52,8 +52,8 @@ static bool ptshare_member_count(struct ptshare_host *host,
  * @links: how many
  * @gfp: how to allocate what its first link takes
  *
- * On return @mm is a member: flushes of @host will reach it. So it comes
- * before the PMD is set.
+ * When it returns true @mm is a member: flushes of @host will reach it. So it
+ * comes before the PMD is set.
  *
  * Context: Sleeps as @gfp allows.
  * Return: false when out of memory.
