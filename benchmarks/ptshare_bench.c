@@ -928,9 +928,10 @@ static void reclaim_one(unsigned int nr)
 {
 	const size_t part = CHUNK;
 	struct touching t = { 0, part, PAGE, false };
+	unsigned long ns = 0, vain_ns = 0, t0;
 	long before, out = 0, last, ipis;
 	char param[64], path[160];
-	unsigned long ns = 0, t0;
+	unsigned int vain = 0;
 	struct object o;
 	struct crew c;
 	int fd;
@@ -947,15 +948,23 @@ static void reclaim_one(unsigned int nr)
 	before = links() - before;
 	ipis = flush_ipis();
 	last = swapped_out();
-	/* Until nothing more goes: a few pages may stay, on a stale count. */
-	while (out < (long)(part / PAGE)) {
+	/*
+	 * A try may be in vain when all it does is to find that pages were used.
+	 * It counts if a later one is not: a few pages may stay for good, on a
+	 * stale count.
+	 */
+	while (out < (long)(part / PAGE) && vain < 5) {
 		t0 = now_ns();
 		if (write(fd, "2M", 2) < 0 && errno != EAGAIN)
 			die("%s: %s", path, strerror(errno));
-		t0 = now_ns() - t0;
-		if (swapped_out() - last == out)
-			break;
-		ns += t0;
+		vain_ns += now_ns() - t0;
+		if (swapped_out() - last == out) {
+			vain++;
+			continue;
+		}
+		ns += vain_ns;
+		vain_ns = 0;
+		vain = 0;
 		out = swapped_out() - last;
 	}
 	if (out < (long)(part / PAGE) * 9 / 10)
