@@ -35,7 +35,7 @@
 	 VM_SHARE_PT | VM_NOSHARE_PT)
 
 /**
- * ptshare_file_eligible() - is a VMA a shared mapping of a file that takes part?
+ * ptshare_file_eligible() - does a VMA map a file that takes part, shared?
  * @vma: the VMA
  *
  * Nothing that a process may do to @vma changes the answer.
