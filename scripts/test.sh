@@ -57,10 +57,19 @@ selftests()
 	args=no5lvl
 	[ "$1" = debug ] || [ "$2" -lt 4 ] || args=
 	[ "$2" -lt 4 ] || args="$args numa=fake=2"
-	st=0 t0=$(date +%s)
-	"$top/scripts/vm.sh" -k "$1" -c "$2" -m $mem -t $limit -a "$args" -n "test-$1-$2-$3" \
-		-x 'Memory failure|MCE: Killing' -- \
-		"PTSHARE_TEST_QUICK=$quick sh /opt/ptshare/guest/run-selftests.sh $3" >"$log.out" 2>"$log.err" || st=$?
+	st=0 t0=$(date +%s) tries=3
+	# QEMU runs code that it translated before another CPU patched it, so that
+	# a static key which changes now and then leaves a CPU with a stray int3.
+	while :; do
+		"$top/scripts/vm.sh" -k "$1" -c "$2" -m $mem -t $limit -a "$args" -n "test-$1-$2-$3" \
+			-x 'Memory failure|MCE: Killing' -- \
+			"PTSHARE_TEST_QUICK=$quick sh /opt/ptshare/guest/run-selftests.sh $3" \
+			>"$log.out" 2>"$log.err" || st=$?
+		tries=$((tries - 1))
+		if [ $st -ne 70 ] || [ $tries -eq 0 ] || ! grep -q 'Oops: int3' "$log.err"; then break; fi
+		echo "note: $where: QEMU left an int3 behind, once more"
+		st=0
+	done
 	grep -aE '^(pass|skip|fail) - ' "$log.out" >"$log.lines" || :
 	grep -aB4 '^not ok' "$log.out" | head -n 60 >"$log.notok" || :
 	while read -r line; do

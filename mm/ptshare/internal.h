@@ -51,7 +51,7 @@
  *	          host->members_lock
  *	        host->tables.xa_lock
  *	          PMD lock of the host
- *	        PMD lock of a sharer		nothing nests inside
+ *	        PMD lock of a sharer		only what folio_put() takes
  *	        PTE lock of a shared table
  *	          host->members_lock		flushes under the PTE lock
  *	        ptshare_hosts_lock		last put, also by rmap walks

@@ -465,8 +465,9 @@ bool __ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
  * @end: first address behind, under the same PMD
  *
  * mlock2(MLOCK_ONFAULT) locks what is resident and populates nothing. What the
- * unlinked table had mapped must not be missed, or it could be reclaimed until
- * it is touched. Without memory for a table it is.
+ * unlinked table had mapped could be reclaimed until it is touched again. This
+ * finds most of it: not what is locked or under writeback by reclaim just now,
+ * and nothing without memory for a table.
  *
  * Context: mmap_lock and VMA lock for write. May sleep.
  */
@@ -480,12 +481,12 @@ void __ptshare_refill(struct vm_area_struct *vma, pmd_t *pmd,
 		.pmd = pmd,
 	};
 
-	if (!(vma->vm_flags & VM_LOCKONFAULT) || !vma->vm_ops->map_pages ||
-	    pte_alloc(vma->vm_mm, pmd))
+	if (!(vma->vm_flags & VM_LOCKONFAULT) || pte_alloc(vma->vm_mm, pmd))
 		return;
 	rcu_read_lock();
-	vma->vm_ops->map_pages(&vmf, vmf.pgoff,
-			       linear_page_index(vma, end - PAGE_SIZE));
+	/* Not by ->map_pages(), which System V shared memory has none of. */
+	filemap_map_pages(&vmf, vmf.pgoff,
+			  linear_page_index(vma, end - PAGE_SIZE));
 	rcu_read_unlock();
 }
 

@@ -165,6 +165,9 @@ bool ptshare_member_next(struct ptshare_host *host, struct mm_struct **mm)
  * ptshare_nr_members() - how many members does a host have now?
  * @host: the host, of which the caller has a reference
  *
+ * The lock makes sure that who is not counted joins later, and so sees what
+ * the caller has written to ptshare_policy before.
+ *
  * Return: their number.
  */
 unsigned long ptshare_nr_members(struct ptshare_host *host)
@@ -172,7 +175,7 @@ unsigned long ptshare_nr_members(struct ptshare_host *host)
 	unsigned long nr;
 
 	spin_lock(&host->members_lock);
-	nr = list_count_nodes(&host->members);
+	nr = host->nr_members;
 	spin_unlock(&host->members_lock);
 	return nr;
 }
