@@ -33,8 +33,9 @@ static pte_t ptshare_peek(struct ptshare_table *table, unsigned long addr)
 /*
  * Link tables that exist around the one of a fault. The window is part of one
  * PMD table and of one VMA, so the locks of the fault do for all of it. A dying
- * table is left alone: nothing is made, revived or waited for. Under the PMD
- * lock. Returns how many were linked.
+ * table is left alone: nothing is made, revived or waited for. The mm is a
+ * member and has counted the links; no flush, as the entries were none. Under
+ * the PMD lock. Returns how many were linked.
  */
 static unsigned int ptshare_link_around(struct vm_fault *vmf,
 					struct ptshare_host *host)
@@ -53,6 +54,7 @@ static unsigned int ptshare_link_around(struct vm_fault *vmf,
 	/* The VMA begins and ends where it likes; a chunk has to be all in it. */
 	if (vma->vm_pgoff % PTSHARE_CHUNK_PAGES)
 		first++;
+	lockdep_assert_held(pmd_lockptr(vma->vm_mm, vmf->pmd));
 	first = fault - min(before, fault - first);
 	last = fault + min(after, last - fault);
 
@@ -270,6 +272,7 @@ static bool ptshare_clear_pmd(struct mmu_gather *tlb, pmd_t *pmd,
 {
 	struct ptshare_table *table = ptshare_pmd_table(*pmd);
 
+	lockdep_assert_held(pmd_lockptr(tlb->mm, pmd));
 	if (!table)
 		return false;
 
