@@ -44,7 +44,7 @@ check()
 		(cd "$tree" && for f in include/linux/ptshare.h include/trace/events/ptshare.h mm/ptshare/*.h; do
 			[ ! -f "$f" ] || scripts/kernel-doc -none -Wall "$f" 2>&1
 		done)
-	} | grep -i 'warning: ' | sed "s|$tree/||; s|\.\./[^/]*/||; s/:[0-9][0-9]*\(:[0-9]*\)\{0,1\}:/:/" |
+	} | grep -iE '(warning|error): ' | sed "s|$tree/||; s|\.\./[^/]*/||; s/:[0-9][0-9]*\(:[0-9]*\)\{0,1\}:/:/" |
 		LC_ALL=C sort >"$out/warnings"
 }
 t0=$(date +%s)
