@@ -152,7 +152,8 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 {
 	struct ptshare_table *table;
 
-	if (!ptshare_active())
+	/* A private mapping has none, and should not pay for asking. */
+	if (!ptshare_active() || !(vma->vm_flags & VM_MAYSHARE))
 		return vma;
 	table = ptshare_pte_table(pte);
 	return table ? table->vma : vma;
@@ -167,7 +168,8 @@ int ptshare_madvise(struct vm_area_struct *vma, unsigned long start,
 int ptshare_disable(struct mm_struct *mm, bool disable);
 void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
 			  unsigned long end, long adjust_next);
-bool __ptshare_collapse_skip(pmd_t *pmd);
+bool __ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
+		       unsigned long addr, spinlock_t *ptl);
 
 static inline void ptshare_adjust_vma(struct vm_area_struct *vma,
 				      unsigned long start, unsigned long end,
@@ -177,11 +179,12 @@ static inline void ptshare_adjust_vma(struct vm_area_struct *vma,
 		__ptshare_adjust_vma(vma, start, end, adjust_next);
 }
 
-static inline bool ptshare_collapse_skip(pmd_t *pmd)
+static inline bool ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
+				   unsigned long addr, spinlock_t *ptl)
 {
 	if (!ptshare_active())
 		return false;
-	return __ptshare_collapse_skip(pmd);
+	return __ptshare_retract(vma, pmd, addr, ptl);
 }
 
 #else /* !CONFIG_PTSHARE */
@@ -208,7 +211,7 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 
 /* No functions: loads of arguments that nobody uses would move other code. */
 #define ptshare_adjust_vma(...) do { } while (0)
-#define ptshare_collapse_skip(...) false
+#define ptshare_retract(...) false
 
 static inline void ptshare_mm_init(struct mm_struct *mm) {}
 static inline void ptshare_mm_check(struct mm_struct *mm) {}

@@ -624,17 +624,37 @@ void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
 }
 
 /**
- * __ptshare_collapse_skip() - must a huge page stay PTE-mapped here?
- * @pmd: the PMD of somebody who maps the folio
+ * __ptshare_retract() - unlink a shared table in favour of a huge page
+ * @vma: the VMA of somebody who maps the file
+ * @pmd: its PMD, none or with a table
+ * @addr: the address of the huge page
+ * @ptl: the lock of @pmd, held
  *
- * khugepaged clears PMDs of other processes to have them fault the huge page
- * in. The shared table is not theirs to lose. It may also be gone since the
- * PMD was last looked at, for sharers unlink without a lock of the file.
+ * khugepaged takes the page tables of all who map the file, emptied by now, for
+ * them to fault the huge page in. A private one is freed; of a shared one the
+ * link is given up. It may also be gone since the PMD was last looked at, for
+ * sharers unlink without a lock of the file.
  *
- * Context: the PMD lock.
- * Return: true if @pmd does not point to a private table.
+ * No lock of the mm is held. i_mmap_rwsem keeps @vma in the tree of the file,
+ * and so exit_mmap() from its end, until the link is flushed and put.
+ *
+ * Context: i_mmap_rwsem for read; drops @ptl if it returns true. May sleep then.
+ * Return: true if there is no private table to free.
  */
-bool __ptshare_collapse_skip(pmd_t *pmd)
+bool __ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
+		       unsigned long addr, spinlock_t *ptl)
 {
-	return pmd_none(*pmd) || ptshare_pmd_table(*pmd);
+	bool shared = ptshare_pmd_table(*pmd);
+	struct mmu_gather tlb;
+
+	if (!shared && !pmd_none(*pmd))
+		return false;
+
+	spin_unlock(ptl);
+	if (shared) {
+		tlb_gather_mmu(&tlb, vma->vm_mm);
+		ptshare_unlink_pmd(&tlb, pmd, addr, PTSHARE_WALK);
+		tlb_finish_mmu(&tlb);
+	}
+	return true;
 }

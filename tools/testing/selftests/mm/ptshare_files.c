@@ -555,8 +555,8 @@ PT_TEST(poison)
 /* --- huge pages -------------------------------------------------------------- */
 
 /*
- * khugepaged's work on a file that is only read: who asks for it gets a huge
- * page in place of a shared table, and so does who comes later.
+ * khugepaged's work on a file that is only read: all get a huge page in place
+ * of a shared table, who asks for it at once, the others with their next fault.
  */
 PT_TEST(collapse)
 {
@@ -590,6 +590,9 @@ PT_TEST(collapse)
 	EXPECT_LE((long)(PT_CHUNK >> 10),
 		  pt_smaps(q->pid, a, "FilePmdMapped"));
 	all_show(_metadata, 0, LEN, 0);
+	for (i = 0; i < NR; i++)
+		EXPECT_LE((long)(PT_CHUNK >> 10),
+			  pt_smaps(p[i]->pid, m[i], "FilePmdMapped"));
 	EXPECT_EQ(0, pt_verify(q, a, 0, LEN, 1));
 	/* With the first writer huge pages may have to go. */
 	i = open(PT_FS_DIR "/file", O_RDWR | O_CLOEXEC);
