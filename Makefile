@@ -87,8 +87,8 @@ coverage: selftests
 	scripts/kernel.sh cov
 	scripts/coverage.sh
 
-# bisect-check: does every patch of the series build? (long)
-bisect-check:
+# bisect-check: does every patch of the series build, boot and pass the fast selftests? (hours)
+bisect-check: selftests
 	scripts/bisect-check.sh
 
 # roundtrip: does tree -> refresh -> tree give the same bytes?
