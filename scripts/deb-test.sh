@@ -9,7 +9,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 BUILD=${BUILD:-$top/build}
 # shellcheck source=scripts/console.sh
 . "$top/scripts/console.sh"
-: "${MIRROR=http://deb.debian.org/debian}" "${LIMIT=1200}"
+: "${MIRROR=http://deb.debian.org/debian}" "${LIMIT=1800}"
 die() { echo "deb-test.sh: $*" >&2; exit 1; }
 steps='install patched stock'
 case "$#:${1:-}" in
