@@ -650,6 +650,7 @@ bool __ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
 	if (!shared && !pmd_none(*pmd))
 		return false;
 
+	__acquire(ptl); /* The caller did: for sparse. */
 	spin_unlock(ptl);
 	if (shared) {
 		tlb_gather_mmu(&tlb, vma->vm_mm);
