@@ -1240,11 +1240,27 @@ static void single_one(const char *name, void (*fn)(void), unsigned int n)
 	result("single.time", name, median(ns, n), "ns");
 }
 
+/*
+ * As many mappings as a program with libraries has. In the tree of one that has
+ * next to none a gap more or less, for an aligned address, is a level.
+ */
+static void map_like_a_program(void)
+{
+	const unsigned int n = 64;
+	char *p = mmap(NULL, n * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	for (i = 0; i < n; i += 2)
+		if (p == MAP_FAILED || mprotect(p + i * PAGE, PAGE, PROT_NONE))
+			die("mmap: %s", strerror(errno));
+}
+
 static void bench_single(void)
 {
 	const unsigned int n = 25;
 	long before = links();
 
+	map_like_a_program();
 	/* 8 MiB, half of what takes part in sharing. */
 	make_object(&lone, TMPFS, 8 * MIB, 8 * MIB);
 	single_one("page_fault1", single_anon, n);

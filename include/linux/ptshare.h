@@ -15,7 +15,8 @@
  *
  *  - Whether a PTE table is shared is asked of the table, by a pointer into
  *    it and with its lock held, never of a PMD value read earlier: a sharer's
- *    PMD may be linked and unlinked under the mmap or VMA lock held for read.
+ *    PMD may be linked and unlinked under the mmap or VMA lock held for read,
+ *    and unlinked by khugepaged under none.
  *  - Through a sharer, PTEs of a shared table may be filled, upgraded and
  *    aged, never cleared or downgraded. An operation that would do so unlinks
  *    the table from its mm, or leaves it alone.
@@ -257,6 +258,16 @@ static inline bool ptshare_link_again(struct vm_fault *vmf)
 	if (!ptshare_active())
 		return false;
 	return __ptshare_link(vmf, true);
+}
+
+bool __ptshare_populate(struct vm_area_struct *vma, unsigned long addr);
+
+static inline bool ptshare_populate(struct vm_area_struct *vma,
+				    unsigned long addr)
+{
+	if (!ptshare_active() || !(vma->vm_flags & VM_MAYSHARE))
+		return false;
+	return __ptshare_populate(vma, addr);
 }
 
 /* Unmap, truncate */

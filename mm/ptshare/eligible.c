@@ -120,7 +120,8 @@ static enum vm_event_item ptshare_chunk_eligible(struct vm_area_struct *vma,
  * One PMD entry beats a shared table. Without a folio in the page cache shmem
  * may be about to allocate one.
  *
- * Context: mmap_lock or VMA lock, at least for read. Does not sleep.
+ * Context: mmap_lock, VMA lock or i_mmap_rwsem, at least for read. Does not
+ *	sleep.
  * Return: true if a fault would map one.
  */
 bool ptshare_huge_preferred(struct vm_area_struct *vma, pgoff_t pgoff)

@@ -185,6 +185,7 @@ unsigned long ptshare_host_end(void);
 /* table.c */
 extern atomic_long_t ptshare_nr_tables;
 
+pmd_t *ptshare_pmd_alloc(struct mm_struct *mm, unsigned long addr);
 struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 					pgoff_t chunk, bool make);
 bool ptshare_table_try_get(struct ptshare_table *table);

@@ -183,6 +183,32 @@ out:
 }
 
 /**
+ * __ptshare_populate() - link a shared table for get_user_pages()
+ * @vma: the VMA, shared
+ * @addr: the address it wants
+ *
+ * MAP_POPULATE and the like ask for page after page. What others have populated
+ * they get by links, without a fault.
+ *
+ * Context: mmap_lock, at least for read. May sleep.
+ * Return: true if a table was linked: it is worth looking for the page again.
+ */
+bool __ptshare_populate(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct vm_fault vmf = {
+		.vma = vma,
+		.address = addr,
+		.pgoff = linear_page_index(vma, addr),
+	};
+
+	if (!ptshare_file_eligible(vma))
+		return false;
+	vmf.pmd = ptshare_pmd_alloc(vma->vm_mm, addr);
+	/* If it fails, a fault follows, and counts why. */
+	return vmf.pmd && pmd_none(*vmf.pmd) && __ptshare_link(&vmf, true);
+}
+
+/**
  * ptshare_gather_init() - prepare an mmu_gather for unlinked tables
  * @tlb: the gather
  */
@@ -511,12 +537,17 @@ static int ptshare_unlink_pmd_entry(pmd_t *pmd, unsigned long addr,
 {
 	struct ptshare_unlink_walk *uw = walk->private;
 	struct mmu_gather *tlb = &uw->tlb;
+	bool shared;
 
+	/* RCU, as khugepaged may be unlinking it, see __ptshare_retract(). */
+	rcu_read_lock();
+	shared = ptshare_pmd_table(pmdp_get_lockless(pmd));
+	rcu_read_unlock();
 	/*
 	 * Only if there is something to unlink: a gather inside another one,
 	 * that of mprotect, flushes all when it ends, even if it is empty.
 	 */
-	if (!ptshare_pmd_table(pmdp_get_lockless(pmd)))
+	if (!shared)
 		return 0;
 	if (!tlb->mm)
 		tlb_gather_mmu(tlb, walk->mm);
@@ -636,9 +667,13 @@ void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
  * sharers unlink without a lock of the file.
  *
  * No lock of the mm is held. i_mmap_rwsem keeps @vma in the tree of the file,
- * and so exit_mmap() from its end, until the link is flushed and put.
+ * and so exit_mmap() from its end, until the link is flushed and put. Whoever
+ * finds the PMD clear before the flush misses nothing: no PTE was left in the
+ * table, all members were flushed, and the lock of the folio that takes the
+ * place of the pages keeps new ones out until the flush is done.
  *
- * Context: i_mmap_rwsem for read; drops @ptl if it returns true. May sleep then.
+ * Context: i_mmap_rwsem for read, the folio lock; drops @ptl if it returns true.
+ *	May sleep then.
  * Return: true if there is no private table to free.
  */
 bool __ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
@@ -652,7 +687,8 @@ bool __ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
 
 	__acquire(ptl); /* The caller did: for sparse. */
 	spin_unlock(ptl);
-	if (shared) {
+	/* Who is not to have huge pages keeps the link. */
+	if (shared && ptshare_huge_preferred(vma, linear_page_index(vma, addr))) {
 		tlb_gather_mmu(&tlb, vma->vm_mm);
 		ptshare_unlink_pmd(&tlb, pmd, addr, PTSHARE_WALK);
 		tlb_finish_mmu(&tlb);

@@ -15,20 +15,26 @@
 /* Tables of all hosts, for /proc/meminfo. */
 atomic_long_t ptshare_nr_tables;
 
-/* Walk to, and if need be build, the PMD of @host for @chunk. May sleep. */
-static pmd_t *ptshare_host_pmd(struct ptshare_host *host, pgoff_t chunk)
+/**
+ * ptshare_pmd_alloc() - walk to a PMD, and build what is missing on the way
+ * @mm: a host or a process
+ * @addr: address in it
+ *
+ * Context: mmap_lock of a process, at least for read. May sleep.
+ * Return: the PMD, or NULL when out of memory.
+ */
+pmd_t *ptshare_pmd_alloc(struct mm_struct *mm, unsigned long addr)
 {
-	unsigned long addr = chunk << PMD_SHIFT;
 	p4d_t *p4d;
 	pud_t *pud;
 
-	p4d = p4d_alloc(host->mm, pgd_offset(host->mm, addr), addr);
+	p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 	if (!p4d)
 		return NULL;
-	pud = pud_alloc(host->mm, p4d, addr);
+	pud = pud_alloc(mm, p4d, addr);
 	if (!pud)
 		return NULL;
-	return pmd_alloc(host->mm, pud, addr);
+	return pmd_alloc(mm, pud, addr);
 }
 
 static void ptshare_table_free(struct ptshare_table *table)
@@ -203,7 +209,7 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 	new = ptshare_table_alloc(host, chunk);
 	if (!new)
 		return NULL;
-	pmd = ptshare_host_pmd(host, chunk);
+	pmd = ptshare_pmd_alloc(host->mm, chunk << PMD_SHIFT);
 	if (!pmd || xa_reserve(&host->tables, chunk, GFP_KERNEL_ACCOUNT)) {
 		ptshare_table_free(new);
 		return NULL;

@@ -138,7 +138,33 @@ PT_TEST(collapse_shared)
 	}
 }
 
-/* The same while others write without a pause */
+/*
+ * Who is not to have huge pages keeps the link, and maps the huge page by PTEs
+ * with the others, until it asks for a huge page after all.
+ */
+PT_TEST(collapse_linked)
+{
+	int fd = pt_stamped_memfd(LEN, 1), i;
+
+	make_sharers(_metadata, fd);
+	for (i = 1; i < NR; i++)
+		ASSERT_EQ(0, pt_sys(p[i], SYS_madvise, m[i], LEN,
+				    (long)MADV_NOHUGEPAGE));
+	if (collapse(0, m[0], LEN) == -EINVAL)
+		SKIP(return, "no MADV_COLLAPSE of shared memory");
+	all_show(_metadata, 1);
+	for (i = 0; i < NR; i++)
+		EXPECT_EQ(i ? 0 : (long)LEN / 1024, pmd_mapped_kb(i));
+	ASSERT_EQ(0, pt_sys(p[1], SYS_madvise, m[1], LEN,
+			    (long)MADV_HUGEPAGE));
+	EXPECT_EQ(0, collapse(1, m[1], LEN));
+	EXPECT_EQ((long)LEN / 1024, pmd_mapped_kb(1));
+	EXPECT_EQ(0, pt_fill(p[2], m[2], 0, LEN, 2));
+	all_show(_metadata, 2);
+	EXPECT_EQ(0, pmd_mapped_kb(2));
+}
+
+/* Collapse while others write without a pause */
 PT_TEST(collapse_under_writers)
 {
 	struct pt_proc *q = pt_spawn();

@@ -103,7 +103,7 @@ PT_TEST(pageout)
  */
 static void reclaim_under_writers(struct __test_metadata *_metadata, bool crowd)
 {
-	int i, n = pt_effort(16);
+	int i, n = pt_effort(32);
 	long out;
 
 	if (!pt_need_swap() || !pt_need_group(256 * MB))
