@@ -10,7 +10,7 @@ export BUILD JOBS FORCE
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci mutants off-identical \
-	checkpatch bisect-check roundtrip shellcheck clean
+	checkpatch static-check coverage bisect-check roundtrip shellcheck series port-report deb deb-test clean
 
 help:
 	@echo 'ptshare: Linux page tables shared between the processes that map one file'
@@ -78,8 +78,17 @@ off-identical:
 checkpatch:
 	scripts/checkpatch-all.sh
 
-# bisect-check: does every patch of the series build? (long)
-bisect-check:
+# static-check: does the series add a warning of gcc W=1, sparse or kernel-doc?
+static-check:
+	scripts/static-check.sh
+
+# coverage: which lines of mm/ptshare do the selftests reach? (build/coverage/report.txt)
+coverage: selftests
+	scripts/kernel.sh cov
+	scripts/coverage.sh
+
+# bisect-check: does every patch of the series build, boot and pass the fast selftests? (hours)
+bisect-check: selftests
 	scripts/bisect-check.sh
 
 # roundtrip: does tree -> refresh -> tree give the same bytes?
@@ -90,8 +99,25 @@ roundtrip:
 shellcheck:
 	shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run
 
+# series: the series as mails with a cover letter, proved by git am and checkpatch (build/series)
+series:
+	scripts/format-series.sh
+
+# port-report: which hunks apply to the newest kernel source of Debian? (build/port/report.txt)
+port-report: deps
+	scripts/port-report.sh
+
+# deb: Debian packages of a kernel for cloud machines and of ptshare-stat (build/deb; an hour)
+deb: deps
+	scripts/deb.sh
+
+# deb-test: install, use and remove them in a Debian guest with PostgreSQL
+deb-test: deps
+	scripts/deb-test.sh
+
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest guest-share log demo bench bench-ci roundtrip linux.tmp,$(BUILD)/$(d))
+		guest guest-share log demo bench bench-ci roundtrip linux.tmp coverage series port deb deb-test \
+		static-tree static-before static-after,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Install the Debian packages the project needs, if any is missing.
+# Install the Debian packages the project needs, and those named, if any is missing.
 set -eu
 
-[ $# -eq 0 ] || { echo "usage: scripts/deps.sh" >&2; exit 2; }
+case ${1:-} in -*) echo "usage: scripts/deps.sh [PACKAGE...]" >&2; exit 2 ;; esac
 packages="linux-source-6.12 gcc libc6-dev make git patch flex bison bc libelf-dev libssl-dev
 	python3 python3-ply python3-git perl cpio lz4 xz-utils kmod ccache busybox-static qemu-system-x86 shellcheck
-	libnuma-dev libcap-dev gnuplot-nox e2fsprogs xfsprogs btrfs-progs"
+	libnuma-dev libcap-dev gnuplot-nox e2fsprogs xfsprogs btrfs-progs $*"
 
 missing=
 for p in $packages; do

@@ -68,6 +68,7 @@ static void ptshare_show_host(struct seq_file *m, struct ptshare_host *host)
  * if they make a host, and others if they free one or its inode.
  */
 static void *ptshare_files_start(struct seq_file *m, loff_t *pos)
+	__acquires(&ptshare_hosts_lock)
 {
 	spin_lock(&ptshare_hosts_lock);
 	return seq_list_start_head(&ptshare_hosts, *pos);
@@ -79,6 +80,7 @@ static void *ptshare_files_next(struct seq_file *m, void *v, loff_t *pos)
 }
 
 static void ptshare_files_stop(struct seq_file *m, void *v)
+	__releases(&ptshare_hosts_lock)
 {
 	spin_unlock(&ptshare_hosts_lock);
 }

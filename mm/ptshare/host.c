@@ -194,7 +194,9 @@ struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make)
  */
 void ptshare_host_put(struct ptshare_host *host)
 {
-	if (!refcount_dec_and_lock(&host->users, &ptshare_hosts_lock))
+	if (!__cond_lock(&ptshare_hosts_lock,
+			 refcount_dec_and_lock(&host->users,
+					       &ptshare_hosts_lock)))
 		return;
 	if (!hlist_unhashed(&host->node))
 		hlist_del_init_rcu(&host->node);

@@ -335,6 +335,14 @@ static bool ptshare_foreign(struct vm_area_struct *vma, pte_t *pte)
 	return ptshare_pte_table(pte) && !vma->vm_mm->ptshare_host;
 }
 
+/* Tells sparse that the PTE has come mapped and locked. */
+static void ptshare_drop_pte(pte_t *pte, spinlock_t *ptl)
+{
+	__acquire(RCU);
+	__acquire(ptl);
+	pte_unmap_unlock(pte, ptl);
+}
+
 static enum ptshare_cause ptshare_zap_cause(const struct zap_details *details)
 {
 	if (details && details->zap_flags & ZAP_FLAG_UNMAP)
@@ -366,7 +374,7 @@ bool __ptshare_zap(struct mmu_gather *tlb, struct vm_area_struct *vma,
 	if (!ptshare_foreign(vma, pte))
 		return false;
 
-	pte_unmap_unlock(pte, ptl);
+	ptshare_drop_pte(pte, ptl);
 	if (!details || !(details->zap_flags & ZAP_FLAG_MAPPING))
 		ptshare_unlink_pmd(tlb, pmd, addr, ptshare_zap_cause(details));
 	return true;
@@ -452,7 +460,7 @@ bool __ptshare_protect(struct mmu_gather *tlb, struct vm_area_struct *vma,
 	if (!ptshare_foreign(vma, pte))
 		return false;
 
-	pte_unmap_unlock(pte, ptl);
+	ptshare_drop_pte(pte, ptl);
 	if (!prot_numa)
 		ptshare_unlink_pmd(tlb, pmd, addr, PTSHARE_PROTECT);
 	return true;
@@ -479,7 +487,7 @@ bool __ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
 	if (!ptshare_foreign(vma, pte))
 		return false;
 
-	pte_unmap_unlock(pte, ptl);
+	ptshare_drop_pte(pte, ptl);
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	ptshare_unlink_pmd(&tlb, pmd, addr, PTSHARE_WALK);
 	tlb_finish_mmu(&tlb);
@@ -677,6 +685,7 @@ bool __ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
 	if (!shared && !pmd_none(*pmd))
 		return false;
 
+	__acquire(ptl); /* The caller did: for sparse. */
 	spin_unlock(ptl);
 	/* Who is not to have huge pages keeps the link. */
 	if (shared && ptshare_huge_preferred(vma, linear_page_index(vma, addr))) {

@@ -85,7 +85,9 @@ bool __ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
 	if (pvmw->vma->vm_mm->ptshare_host || !ptshare_pte_table(pvmw->pte))
 		return false;
 
+	__acquire(RCU); /* The walk did, and took the lock: for sparse. */
 	if (pvmw->ptl) {
+		__acquire(pvmw->ptl);
 		spin_unlock(pvmw->ptl);
 		pvmw->ptl = NULL;
 	}
