@@ -9,7 +9,7 @@ VM ?=
 export BUILD JOBS FORCE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci mutants off-identical \
+.PHONY: help deps tree refresh kernel vm selftests kselftest demo test test-full bench bench-ci mutants off-identical \
 	checkpatch bisect-check roundtrip shellcheck clean
 
 help:
@@ -64,6 +64,10 @@ vm: selftests
 selftests:
 	scripts/selftests.sh
 
+# kselftest: the kernel's own selftests, three kernels against each other (build/kselftest/report.txt)
+kselftest: deps
+	scripts/kselftest.sh
+
 # mutants: deliberate bugs: does every one turn a test red?
 mutants: selftests
 	scripts/mutants.sh
@@ -93,5 +97,5 @@ shellcheck:
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest guest-share log demo bench bench-ci roundtrip linux.tmp,$(BUILD)/$(d))
+		guest guest-share kselftest log demo bench bench-ci roundtrip linux.tmp,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :
