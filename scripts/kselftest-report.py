@@ -19,7 +19,7 @@ STATES = {0: "pass", 4: "skip", 124: "timeout", 137: "timeout"}
 
 def unify(name):
     """A name without what differs from run to run."""
-    return re.sub(r"0x[0-9a-f]+|\d+", "N", name.strip(" -"))
+    return re.sub(r"0x[0-9a-f]+|\d+", "N", name)
 
 
 def parse(path):
@@ -45,7 +45,8 @@ def parse(path):
             if not tap:
                 continue
             bad, text = tap.groups()
-            name, _, why = text.partition(" # ")
+            name, _, why = (" " + text).partition(" # ")
+            name = name.strip(" -")
             own = re.match(r"selftests: (\S+): (\S+)", name)
             state = "fail" if bad else "skip" if re.match("skip", why, re.I) else "pass"
             if re.match("timeout", why, re.I):
