@@ -104,8 +104,8 @@ def main():
                     why.append(line.rstrip("\n").split(": ", 1))
     tests = list(dict.fromkeys(t for k in kinds for r in runs[k] for t in r))
     print("The kernel's own selftests. A cell is the result and, of its sub-tests,")
-    print("(passed+failed+skipped); with a '/' if rounds differ. '!': not the same everywhere.")
-    print("'links': chunks linked with vm.ptshare=2 in the last round.\n")
+    print("(passed+failed+skipped); with a '/' if rounds differ, '-' if it was not run. '!': not")
+    print("the same everywhere. 'links': chunks linked with vm.ptshare=2 in the last round.\n")
     head = {k: k.replace("--", "").replace("-", " ptshare=") for k in kinds}
     wide = [max([len(head[k])] + [len(cell([r[t] for r in runs[k] if t in r])) for t in tests]) for k in kinds]
     name = max(len(t) for t in tests)
@@ -116,7 +116,7 @@ def main():
         rounds = {k: [r[test] for r in runs[k] if test in r] for k in kinds}
         cells = [cell(rounds[k]) for k in kinds]
         seen = {k: {(r[0], tuple(sorted(r[1].items()))) for r in rounds[k]} for k in kinds}
-        same = len({frozenset(s) for s in seen.values()}) == 1
+        same = len({frozenset(s) for s in seen.values() if s}) == 1
         links = [r[2] for k in kinds if k.endswith("-2") for r in rounds[k][-1:]]
         differ += not same
         for k, c in zip(kinds, cells):
@@ -126,9 +126,9 @@ def main():
         if not same:
             subs = dict.fromkeys(s for k in kinds for r in rounds[k] for s in r[1])
             for sub in subs:
-                each = ["/".join(sorted({r[1].get(sub, "absent") for r in rounds[k]})) or "absent" for k in kinds]
-                if len(set(each)) > 1:
-                    print(f"      {sub[0]} [{sub[1]}]: " + ", ".join(f"{head[k]} {e}" for k, e in zip(kinds, each)))
+                each = {head[k]: "/".join(sorted({r[1].get(sub, "absent") for r in rounds[k]})) for k in kinds if rounds[k]}
+                if len(set(each.values())) > 1:
+                    print(f"      {sub[0]} [{sub[1]}]: " + ", ".join(f"{k} {e}" for k, e in each.items()))
         known = [text for regex, text in why if re.fullmatch(regex, test)]
         if not same or any(c.split(" ")[0] != "pass" for c in cells):
             for text in known:

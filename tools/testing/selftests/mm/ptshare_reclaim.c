@@ -268,7 +268,7 @@ static int set_block(int block, const char *state)
 /* Have a block that is for movable pages only, the highest there is: or -1 */
 static int movable_block(void)
 {
-	int block, tries = 8;
+	int block, tries = 3;
 	char path[128];
 
 	for (block = 1023; block >= 0 && tries; block--) {
