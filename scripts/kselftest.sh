@@ -107,7 +107,7 @@ for t; do # before hours of work
 	echo "$all" | grep -qxF -e "$t" || die "no test '$t': scripts/kselftest.sh -l lists them"
 done
 
-packages=sudo,procps,iproute2,xfsprogs,kmod,libcap2-bin,liburing2,libnuma1
+packages=mount,sudo,procps,iproute2,xfsprogs,kmod,libcap2-bin,liburing2,libnuma1
 if [ "$(cat "$dir/root/packages" 2>/dev/null)" != $packages ]; then
 	echo "kselftest.sh: a Debian root"
 	rm -rf "$dir/root"
@@ -136,7 +136,7 @@ while [ $i -lt "$REPEAT" ]; do
 		log=$dir/log/$(echo "$r" | tr ':' '-').$(date +%Y%m%d-%H%M%S)
 		echo "kselftest.sh: $r, round $i of $REPEAT ($log)"
 		st=0
-		"$top/scripts/vm.sh" -k "${r%:*}" -m 4G -c 2 -t $((SECONDS_EACH * 60)) -n "kselftest-${r%:*}-${r#*:}" \
+		"$top/scripts/vm.sh" -k "${r%:*}" -m 4G -c 4 -t $((SECONDS_EACH * 60)) -n "kselftest-${r%:*}-${r#*:}" \
 			-a "numa=fake=2" -q "-drive file=$dir/image,format=raw,if=virtio,snapshot=on" \
 			-x 'Memory failure|MCE: Killing' -- "kselftest-root /kselftest ${r#*:} $SECONDS_EACH $*" \
 			>"$log.tmp" 2>"$log.err" || st=$?
