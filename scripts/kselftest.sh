@@ -124,6 +124,7 @@ for r in $RUNS; do
 	cp "$c/.config" "$dir/root/boot/config-$(cat "$c/include/config/kernel.release")"
 done
 echo '127.0.0.1 localhost guest' >"$dir/root/etc/hosts"
+# A new image, which the guests do not change, so that runs begin alike.
 rm -f "$dir/image"
 truncate -s 3G "$dir/image"
 mkfs.ext4 -q -d "$dir/root" "$dir/image"
