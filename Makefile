@@ -9,7 +9,7 @@ VM ?=
 export BUILD JOBS FORCE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci mutants off-identical \
+.PHONY: help deps tree refresh kernel vm selftests kselftest demo test test-full bench bench-ci mutants off-identical \
 	checkpatch static-check coverage bisect-check roundtrip shellcheck series port-report deb deb-test clean
 
 help:
@@ -63,6 +63,10 @@ vm: selftests
 # selftests: the test programs, static, to build/guest
 selftests:
 	scripts/selftests.sh
+
+# kselftest: the kernel's own selftests, three kernels against each other (build/kselftest/report.txt)
+kselftest: deps
+	scripts/kselftest.sh
 
 # mutants: deliberate bugs: does every one turn a test red?
 mutants: selftests
@@ -118,6 +122,6 @@ deb-test: deps
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest guest-share log demo bench bench-ci roundtrip linux.tmp coverage series port deb deb-test \
+		guest guest-share kselftest log demo bench bench-ci roundtrip linux.tmp coverage series port deb deb-test \
 		static-tree static-before static-after,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :

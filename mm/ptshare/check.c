@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The debug checker: hosts against tables against members against the page
- * tables of the processes. And delays, for races that are rare otherwise.
+ * tables of the processes. Delays, for races that are rare otherwise, and the
+ * length from which files are shared.
  */
 
 #include <linux/debugfs.h>
@@ -18,6 +19,7 @@
 #include "internal.h"
 
 static u32 ptshare_delay_us;
+static u32 ptshare_min_kb = PTSHARE_MIN_SIZE >> 10;
 
 /**
  * ptshare_delay() - stand still in the window of a race
@@ -30,6 +32,17 @@ void ptshare_delay(void)
 
 	if (us)
 		udelay(us);
+}
+
+/**
+ * ptshare_min_size() - how long must a file be?
+ *
+ * Context: any.
+ * Return: bytes, from debugfs' min_kB.
+ */
+loff_t ptshare_min_size(void)
+{
+	return (loff_t)READ_ONCE(ptshare_min_kb) << 10;
 }
 
 /**
@@ -261,11 +274,12 @@ static int ptshare_check_show(struct seq_file *seq, void *unused)
 DEFINE_SHOW_ATTRIBUTE(ptshare_check);
 
 /**
- * ptshare_check_init() - add the checker and the delay to debugfs
+ * ptshare_check_init() - add the checker and its knobs to debugfs
  * @dir: directory
  */
 void __init ptshare_check_init(struct dentry *dir)
 {
 	debugfs_create_file("check", 0400, dir, NULL, &ptshare_check_fops);
 	debugfs_create_u32("delay_us", 0600, dir, &ptshare_delay_us);
+	debugfs_create_u32("min_kB", 0600, dir, &ptshare_min_kb);
 }

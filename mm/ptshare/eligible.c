@@ -14,15 +14,6 @@
 #include "internal.h"
 
 /*
- * A host costs a handful of pages (an mm, the upper levels of its page table),
- * a shared table saves one for every sharer but the first. A file smaller than
- * this, in bytes, would lose if it has few sharers. It is the file that counts:
- * a mapping may be cut in pieces, say by mprotect(), and be whole again, but
- * private tables that the pieces got would stay.
- */
-#define PTSHARE_MIN_SIZE	(8 * PMD_SIZE)
-
-/*
  * What a VMA may be. Everything else, be it known to do no good (locked,
  * userfaultfd, special mappings, protection keys) or unheard of, is out.
  */
@@ -79,7 +70,7 @@ static enum vm_event_item ptshare_vma_eligible(struct vm_area_struct *vma)
 	if (mm_has_notifiers(vma->vm_mm))
 		return PTSHARE_FALLBACK_NOTIFIER;
 
-	if (i_size_read(vma->vm_file->f_mapping->host) < PTSHARE_MIN_SIZE)
+	if (i_size_read(vma->vm_file->f_mapping->host) < ptshare_min_size())
 		return PTSHARE_FALLBACK_SMALL;
 	return PTSHARE_LINK;
 }

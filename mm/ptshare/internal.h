@@ -220,14 +220,29 @@ bool ptshare_member_next(struct ptshare_host *host, struct mm_struct **mm);
 unsigned long ptshare_nr_members(struct ptshare_host *host);
 
 /*
- * check.c: widen the window of a race, to see whether what closes it does.
+ * A host costs a handful of pages (an mm, the upper levels of its page table),
+ * a shared table saves one for every sharer but the first. A file smaller than
+ * this, in bytes, would lose if it has few sharers. It is the file that counts:
+ * a mapping may be cut in pieces, say by mprotect(), and be whole again, but
+ * private tables that the pieces got would stay.
+ */
+#define PTSHARE_MIN_SIZE	(8 * PMD_SIZE)
+
+/*
+ * check.c: widen the window of a race, to see whether what closes it does, and
+ * share smaller files, to test programs that have no others.
  */
 #ifdef CONFIG_PTSHARE_DEBUG
 void ptshare_check_init(struct dentry *dir);
 void ptshare_delay(void);
+loff_t ptshare_min_size(void);
 #else
 static inline void ptshare_check_init(struct dentry *dir) {}
 static inline void ptshare_delay(void) {}
+static inline loff_t ptshare_min_size(void)
+{
+	return PTSHARE_MIN_SIZE;
+}
 #endif
 
 #endif /* _MM_PTSHARE_INTERNAL_H */

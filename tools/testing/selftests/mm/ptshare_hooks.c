@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@
 #define PFN_MASK	((1UL << 55) - 1)	/* in pagemap */
 #define IDLE		"/sys/kernel/mm/page_idle/bitmap"
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
+#define UPROBES		"/sys/bus/event_source/devices/uprobe/type"
 
 #ifndef MPOL_F_NUMA_BALANCING
 #define MPOL_F_NUMA_BALANCING 0x2000
@@ -215,6 +218,101 @@ PT_TEST(numa_hints)
 	EXPECT_GT((long)(LEN / PT_PAGE / 8), faults);
 	EXPECT_EQ(0, pt_private_tables(p[0]));
 	EXPECT_EQ(0, pt_verify(p[2], m[2], 0, LEN, 1));
+}
+
+/* --- uprobes ----------------------------------------------------------------- */
+
+static long run_code(unsigned long *arg)
+{
+	return ((int (*)(void))arg[0])();
+}
+
+/* A counter of each CPU for a probe at PAGE_AT of the file */
+static void open_probes(int *event, int fd, long type)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr), .type = type };
+	char path[64];
+	int cpu;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	attr.config1 = (unsigned long)path;
+	attr.config2 = PAGE_AT;
+	for (cpu = 0; cpu < pt_nr_cpus(); cpu++) {
+		event[cpu] = syscall(SYS_perf_event_open, &attr, -1, cpu, -1,
+				     PERF_FLAG_FD_CLOEXEC);
+		if (event[cpu] < 0)
+			pt_die("perf_event_open: %d", errno);
+	}
+}
+
+static long hits(const int *event)
+{
+	long sum = 0, val;
+	int cpu;
+
+	for (cpu = 0; cpu < pt_nr_cpus(); cpu++) {
+		if (read(event[cpu], &val, sizeof(val)) != sizeof(val))
+			pt_die("reading a perf event");
+		sum += val;
+	}
+	return sum;
+}
+
+/*
+ * A breakpoint is for private mappings. Whoever maps the file shared has none,
+ * keeps his links and runs the code as it is in the file.
+ */
+PT_TEST(uprobe)
+{
+	static const char code[8] = { 0xb8, 42, 0, 0, 0, 0xc3 }; /* return 42; */
+	int fd = pt_stamped_memfd(LEN, 1), event[16], i;
+	long type = pt_read_num(UPROBES);
+	unsigned long file, val;
+	struct pt_proc *q;
+	char *priv;
+
+	if (type < 0 || pt_nr_cpus() > 16)
+		SKIP(return, "no uprobes");
+	memcpy(&file, code, sizeof(file));
+	ASSERT_EQ((ssize_t)sizeof(code),
+		  pwrite(fd, code, sizeof(code), PAGE_AT));
+	for (i = 0; i < NR - 1; i++) {
+		p[i] = pt_spawn();
+		m[i] = pt_map(p[i], i, fd, LEN, 0, PROT_READ | PROT_EXEC);
+		ASSERT_EQ(0, pt_touch(p[i], m[i], LEN, false));
+	}
+	q = pt_spawn();
+	priv = pt_mmap(q, pt_slot(q, 0), LEN, PROT_READ | PROT_EXEC,
+		       MAP_PRIVATE | MAP_FIXED, fd, 0);
+	ASSERT_NE(MAP_FAILED, priv);
+	ASSERT_EQ(42, pt_call(q, run_code, priv + PAGE_AT));
+
+	open_probes(event, fd, type);
+	/* One comes when the probe is there already. */
+	p[i] = pt_spawn();
+	m[i] = pt_map(p[i], i, fd, LEN, 0, PROT_READ | PROT_EXEC);
+	ASSERT_EQ(0, pt_touch(p[i], m[i], LEN, false));
+	for (i = 0; i < NR; i++) {
+		EXPECT_EQ(42, pt_call(p[i], run_code, m[i] + PAGE_AT));
+		EXPECT_EQ(0, pt_peek(p[i], m[i] + PAGE_AT, &val));
+		EXPECT_EQ(file, val);
+		if (pt_on())
+			EXPECT_EQ(0, pt_private_tables(p[i]));
+	}
+	EXPECT_EQ(0, hits(event));
+	EXPECT_EQ(42, pt_call(q, run_code, priv + PAGE_AT));
+	EXPECT_EQ(1, hits(event));
+	EXPECT_EQ(0, pt_peek(q, priv + PAGE_AT, &val));
+	EXPECT_NE(file, val);
+	ASSERT_EQ((ssize_t)sizeof(val), pread(fd, &val, sizeof(val), PAGE_AT));
+	EXPECT_EQ(file, val);
+
+	for (i = 0; i < pt_nr_cpus(); i++)
+		close(event[i]);
+	EXPECT_EQ(0, pt_peek(q, priv + PAGE_AT, &val));
+	EXPECT_EQ(file, val);
+	for (i = 0; i < NR; i++)
+		EXPECT_EQ(42, pt_call(p[i], run_code, m[i] + PAGE_AT));
 }
 
 TEST_HARNESS_MAIN

@@ -9,14 +9,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/mempolicy.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../kselftest_harness.h"
 #include "ptshare_fixture.h"
+#include "ptshare_fs.h"
 #include "vm_util.h"
 
 #define MB		PT_MB
@@ -238,6 +241,205 @@ PT_TEST(soft_offline_under_writers)
 	EXPECT_EQ(0, pt_stop_writers());
 	if (ret == -EINVAL)
 		SKIP(return, "no soft offlining");
+}
+
+/* --- memory hotplug --------------------------------------------------------- */
+
+#define BLOCKS		"/sys/devices/system/memory"
+#define PFN_MASK	((1UL << 55) - 1)	/* in pagemap */
+
+/* 0 or an errno. Taking a block offline goes on until a signal comes. */
+static int set_block(int block, const char *state)
+{
+	char path[128];
+	int status;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), BLOCKS "/memory%d/state", block);
+	pid = fork();
+	if (!pid) {
+		alarm(60);
+		_exit(-pt_write_file(path, state));
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+/* Have a block that is for movable pages only, the highest there is: or -1 */
+static int movable_block(void)
+{
+	int block, tries = 3;
+	char path[128];
+
+	for (block = 1023; block >= 0 && tries; block--) {
+		snprintf(path, sizeof(path), BLOCKS "/memory%d", block);
+		if (access(path, F_OK))
+			continue;
+		if (!set_block(block, "offline"))
+			return set_block(block, "online_movable") ? -1 : block;
+		tries--;
+	}
+	return -1;
+}
+
+/* Have new pages on the node of a block; for what this process starts, too. */
+static void prefer_node_of(int block)
+{
+	unsigned long node;
+	char path[128];
+
+	for (node = 0; node < 64; node++) {
+		snprintf(path, sizeof(path), BLOCKS "/memory%d/node%lu", block,
+			 node);
+		if (access(path, F_OK))
+			continue;
+		node = 1UL << node;
+		syscall(SYS_set_mempolicy, MPOL_PREFERRED, &node, 64UL);
+		return;
+	}
+}
+
+/* How many of the writers' counters are in a block? */
+static int counters_in(int block, unsigned long pages)
+{
+	char *at = pt_slot(pt_writer[0], 0) + PT_COUNTER_AT;
+	unsigned long i, pfn;
+	int in = 0;
+
+	for (i = 0; i < PT_COUNTERS; i++) {
+		pfn = pt_pagemap(pt_writer[0]->pid,
+				 at + i * PT_COUNTER_STEP * PT_PAGE) & PFN_MASK;
+		in += pfn / pages == (unsigned long)block;
+	}
+	return in;
+}
+
+/* Memory goes away under those who write to it. */
+PT_TEST(offline_under_writers)
+{
+	int i, n = pt_effort(4), block = movable_block();
+	unsigned long size = 0;
+	FILE *f = fopen(BLOCKS "/block_size_bytes", "r");
+
+	if (block < 0 || !f || fscanf(f, "%lx", &size) != 1 || !size)
+		SKIP(return, "no memory that can be taken offline");
+	fclose(f);
+	prefer_node_of(block);
+	for (i = 0; i < n; i++) {
+		pt_start_writers(NULL);
+		pt_let_write();
+		/* Or nothing has been tested. */
+		EXPECT_LT(0, counters_in(block, size / PT_PAGE));
+		EXPECT_EQ(0, set_block(block, "offline"));
+		EXPECT_EQ(0, counters_in(block, size / PT_PAGE));
+		pt_let_write();
+		EXPECT_EQ(0, pt_lost_writes("offlining"));
+		EXPECT_EQ(0, pt_stop_writers());
+		pt_kill_all();
+		close(pt_counter_fd);
+		EXPECT_EQ(0, set_block(block, "online_movable"));
+	}
+	EXPECT_EQ(0, set_block(block, "offline"));
+	EXPECT_EQ(0, set_block(block, "online_kernel"));
+}
+
+/* --- out of memory ---------------------------------------------------------- */
+
+static long store_one(unsigned long *arg)
+{
+	return pt_store((void *)arg[0], 1);
+}
+
+static long hoard(unsigned long *arg)
+{
+	char *more = mmap(NULL, arg[0], RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long i;
+
+	for (i = 0; more != MAP_FAILED && i < arg[0]; i += PT_PAGE)
+		more[i] = 1;
+	return 0;
+}
+
+/* Wait for a number of the group to be in a range. */
+static bool await_group(const char *file, const char *name, long lo, long hi)
+{
+	long end = pt_now_ms() + 60000, val;
+
+	do {
+		val = pt_group_read(file, name);
+		if (lo <= val && val <= hi)
+			return true;
+		pt_sleep_ms(100);
+	} while (pt_now_ms() < end);
+	return false;
+}
+
+/*
+ * A victim that cannot end, for a thread of it waits for a frozen file system,
+ * so that the reaper takes its memory. It passes by what is mapped VM_SHARED. A
+ * file that was opened for reading is not, and its tables are left to others.
+ */
+PT_TEST(oom_reaper)
+{
+	int fd = pt_stamped_memfd(16 * MB, 1), ro_fd, disk, dir;
+	struct pt_proc *victim, *writer, *reader;
+	struct pollfd pfd = { .events = POLLIN };
+	char *w, *r, *stuck, path[64];
+	const char *why;
+	long zaps;
+
+	why = pt_fs_mount(&pt_ext4);
+	if (why || !pt_need_group(64 * MB))
+		SKIP(return, "no ext4 (%s) or no memory cgroup", why ?: "");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ro_fd = open(path, O_RDONLY | O_CLOEXEC);
+	disk = pt_fs_file("file", PT_PAGE, 1);
+	dir = open(PT_FS_DIR, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, ro_fd);
+	ASSERT_LE(0, dir);
+	writer = pt_spawn();
+	reader = pt_spawn();
+	victim = pt_spawn();
+	w = pt_map(writer, 0, fd, 16 * MB, 0, RW);
+	r = pt_map(reader, 1, ro_fd, 16 * MB, 0, RO);
+	ASSERT_EQ(0, pt_verify(writer, w, 0, 16 * MB, 1));
+	ASSERT_EQ(0, pt_verify(reader, r, 0, 16 * MB, 1));
+	pt_map(victim, 0, fd, 16 * MB, 0, RW);
+	pt_map(victim, 1, ro_fd, 16 * MB, 0, RO);
+	stuck = pt_map(victim, 2, disk, PT_PAGE, 0, RW);
+	ASSERT_EQ(0, pt_verify(victim, pt_slot(victim, 0), 0, 16 * MB, 1));
+	ASSERT_EQ(0, pt_verify(victim, pt_slot(victim, 1), 0, 16 * MB, 1));
+	pt_group_write("memory.swap.max", 0);
+	pt_join_group(victim);
+	zaps = pt_vmstat("ptshare_unlink_zap");
+
+	ASSERT_EQ(0, ioctl(dir, FIFREEZE, 0));
+	pt_thread(victim, store_one, stuck);
+	pt_sleep_ms(500);
+	pt_start(victim, hoard, 128 * MB);
+	EXPECT_TRUE(await_group("memory.events", "oom_kill", 1, 1));
+	EXPECT_TRUE(await_group("memory.stat", "anon", 0, MB));
+	pfd.fd = victim->pidfd;
+	EXPECT_EQ(0, poll(&pfd, 1, 0));
+	if (pt_on()) {
+		EXPECT_EQ((long)(16 * MB / PT_CHUNK),
+			  pt_vmstat("ptshare_unlink_zap") - zaps);
+		EXPECT_EQ(0, pt_private_tables(writer));
+		EXPECT_EQ(0, pt_private_tables(reader));
+	}
+	EXPECT_EQ(0, pt_check_books());
+	EXPECT_EQ(0, pt_verify(writer, w, 0, 16 * MB, 1));
+	EXPECT_EQ(0, pt_verify(reader, r, 0, 16 * MB, 1));
+	EXPECT_EQ(0, pt_fill(writer, w, 0, 16 * MB, 2));
+	EXPECT_EQ(0, pt_verify(reader, r, 0, 16 * MB, 2));
+	EXPECT_EQ(0, ioctl(dir, FITHAW, 0));
+
+	pt_kill(victim);
+	EXPECT_EQ(0, pt_verify(reader, r, 0, 16 * MB, 2));
+	pt_drop_group();
+	close(dir);
+	close(disk);
+	EXPECT_EQ(0, pt_fs_umount());
 }
 
 /* --- aging ----------------------------------------------------------------- */

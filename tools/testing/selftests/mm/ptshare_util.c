@@ -1120,6 +1120,14 @@ int pt_group_write(const char *file, long num)
 	return pt_write_file(path, text);
 }
 
+long pt_group_read(const char *file, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	return pt_read_key(path, name);
+}
+
 bool pt_need_group(long limit)
 {
 	pt_write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");

@@ -269,6 +269,8 @@ bool pt_need_group(long limit);
 void pt_join_group(struct pt_proc *p);
 void pt_drop_group(void);
 int pt_group_write(const char *file, long num);
+/* A number from a file of the group, -1 if there is none */
+long pt_group_read(const char *file, const char *name);
 /* Reclaim as much as can be had, up to this: -EAGAIN is not an error here. */
 void pt_squeeze(long bytes);
 
