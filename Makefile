@@ -65,7 +65,7 @@ selftests:
 	scripts/selftests.sh
 
 # kselftest: the kernel's own selftests, three kernels against each other (build/kselftest/report.txt)
-kselftest: deps
+kselftest:
 	scripts/kselftest.sh
 
 # mutants: deliberate bugs: does every one turn a test red?

@@ -55,9 +55,7 @@ if [ "$just" = r ]; then
 fi
 
 [ -d "$BUILD/linux/.git" ] || [ -f "$BUILD/linux/.git" ] || die "no $BUILD/linux: run 'make tree' first"
-for t in mmdebstrap mkfs.ext4 rsync; do
-	PATH=$PATH:/sbin:/usr/sbin command -v $t >/dev/null || die "no $t: run 'make deps'"
-done
+"$top/scripts/deps.sh" mmdebstrap rsync
 for r in $RUNS; do
 	[ -f "$BUILD/${r%:*}/bzImage" ] || die "no $BUILD/${r%:*}/bzImage: run 'make kernel CONFIG=${r%:*}'"
 done
