@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # The project's commands; each is a script in scripts/ that says what it does.
 # Variables: BUILD=dir (default build), CONFIG=perf|debug|off|vanilla|mutants|cov,
-# JOBS=n, FORCE=1, BENCH='name ...'.
+# JOBS=n, FORCE=1, MINUTES=n, BENCH='name ...'.
 
 CONFIG ?= perf
 BUILD ?= $(CURDIR)/build
 VM ?=
-export BUILD JOBS FORCE
+export BUILD JOBS FORCE MINUTES
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci mutants off-identical \
-	checkpatch bisect-check roundtrip shellcheck clean
+.PHONY: help deps tree refresh kernel vm selftests demo test test-full stress bench bench-ci programs mutants off-identical \
+	checkpatch docs-check bisect-check roundtrip shellcheck clean
 
 help:
 	@echo 'ptshare: Linux page tables shared between the processes that map one file'
@@ -43,6 +43,11 @@ test-full: deps
 # deps: install missing Debian packages
 deps:
 	@scripts/deps.sh
+
+# stress: the fuzzer on the debug kernel while all knobs turn (MINUTES=10)
+stress: selftests
+	scripts/kernel.sh debug
+	scripts/stress.sh
 
 # tree: build/linux = Debian's source + patches/ + overlay, a git tree (FORCE=1 drops your work)
 tree:

@@ -124,3 +124,6 @@ fi
 echo "all this took $((($(date +%s) - begin + 30) / 60)) minutes"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
+	if [ -n "$TEST_FULL" ]; then
+		case $built in *" debug "*) check "stress, debug, 4 CPUs" "$top/scripts/stress.sh" || : ;; esac
+	fi
