@@ -87,6 +87,10 @@ checkpatch:
 bisect-check:
 	scripts/bisect-check.sh
 
+# docs-check: the kernel's Sphinx and kernel-doc: any new warning?
+docs-check:
+	scripts/docs-check.sh
+
 # roundtrip: does tree -> refresh -> tree give the same bytes?
 roundtrip:
 	scripts/test-roundtrip.sh
