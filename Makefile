@@ -32,6 +32,10 @@ bench: deps
 bench-ci: deps
 	benchmarks/run --ci
 
+# programs: PostgreSQL, Python and LMDB as Debian has them, three kernels (build/programs/report.txt)
+programs: deps
+	benchmarks/run --real --rounds 1 --limit 1800 --out $(BUILD)/programs programs
+
 # test: all checks; ends with 'N passed, N failed'
 test: deps
 	scripts/test.sh
@@ -40,14 +44,14 @@ test: deps
 test-full: deps
 	TEST_FULL=1 scripts/test.sh
 
-# deps: install missing Debian packages
-deps:
-	@scripts/deps.sh
-
 # stress: the fuzzer on the debug kernel while all knobs turn (MINUTES=10)
 stress: selftests
 	scripts/kernel.sh debug
 	scripts/stress.sh
+
+# deps: install missing Debian packages
+deps:
+	@scripts/deps.sh
 
 # tree: build/linux = Debian's source + patches/ + overlay, a git tree (FORCE=1 drops your work)
 tree:
@@ -83,13 +87,13 @@ off-identical:
 checkpatch:
 	scripts/checkpatch-all.sh
 
-# bisect-check: does every patch of the series build? (long)
-bisect-check:
-	scripts/bisect-check.sh
-
 # docs-check: the kernel's Sphinx and kernel-doc: any new warning?
 docs-check:
 	scripts/docs-check.sh
+
+# bisect-check: does every patch of the series build? (long)
+bisect-check:
+	scripts/bisect-check.sh
 
 # roundtrip: does tree -> refresh -> tree give the same bytes?
 roundtrip:
@@ -97,10 +101,10 @@ roundtrip:
 
 # shellcheck: all scripts
 shellcheck:
-	shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run
+	shellcheck -x -P . scripts/*.sh scripts/guest/* benchmarks/debian-image .ci/run
 
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest guest-share log demo bench bench-ci roundtrip linux.tmp,$(BUILD)/$(d))
+		guest guest-share log demo bench bench-ci programs docs allyes roundtrip linux.tmp debian.ext4*,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :
