@@ -43,7 +43,16 @@ check()
 	tail -n 15 "$log" | sed 's/^/    /'
 	return 1
 }
-lint() { (cd "$top" && shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run); }
+lint() { (cd "$top" && shellcheck -x -P . scripts/*.sh scripts/guest/* benchmarks/debian-image .ci/run); }
+# allyesconfig sets every option that can be had: this one, with 64 bits only.
+not_32_bit()
+{
+	for arch in x86_64 i386; do
+		make -s -C "$BUILD/linux" O="$BUILD/allyes" ARCH=$arch allyesconfig || return 1
+		mv "$BUILD/allyes/.config" "$BUILD/allyes/$arch"
+	done
+	grep -x CONFIG_PTSHARE=y "$BUILD/allyes/x86_64" && ! grep CONFIG_PTSHARE= "$BUILD/allyes/i386"
+}
 # selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
 selftests()
 {
@@ -95,6 +104,7 @@ if check "tree" "$top/scripts/tree.sh"; then
 	check "round trip tree -> refresh -> tree" "$top/scripts/test-roundtrip.sh" || :
 	check "checkpatch" "$top/scripts/checkpatch-all.sh" || :
 	check "ptshare-stat" "$top/scripts/test-ptshare-stat.py" || :
+	check "not for 32 bits" not_32_bit || :
 	check "selftests build" "$top/scripts/selftests.sh" || TEST_RUNS=
 	programs=$(find "$BUILD/guest" -name 'ptshare_*' ! -name 'ptshare_demo*' | wc -l)
 	if ! grep -qs '^config PTSHARE$' "$BUILD/linux/Kconfig.ptshare" "$BUILD/linux/mm/Kconfig"; then
@@ -116,6 +126,9 @@ EOF
 		esac
 		selftests "$c" "$cpus" "$mode"
 	done
+	if [ -n "$TEST_FULL" ]; then
+		case $built in *" debug "*) check "stress, debug, 4 CPUs" "$top/scripts/stress.sh" || : ;; esac
+	fi
 	if [ -n "$TEST_OFF" ] && check "kernel off" "$top/scripts/kernel.sh" off &&
 		check "kernel vanilla" "$top/scripts/kernel.sh" vanilla; then
 		check "off is identical to vanilla" "$top/scripts/off-identical.sh" || :
@@ -124,6 +137,3 @@ fi
 echo "all this took $((($(date +%s) - begin + 30) / 60)) minutes"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
-	if [ -n "$TEST_FULL" ]; then
-		case $built in *" debug "*) check "stress, debug, 4 CPUs" "$top/scripts/stress.sh" || : ;; esac
-	fi
