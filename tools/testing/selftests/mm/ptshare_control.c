@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -602,22 +603,63 @@ CONTROL_TEST(unlink_interrupted)
 
 /* --- vm.ptshare_trust ---------------------------------------------------- */
 
-/* A process of that user which has opened and mapped a file of /dev/shm */
-static struct pt_proc *map_as(const char *name, long uid, char **m)
+/* By relative name: "/" of a test system may be closed to others. */
+static struct pt_proc *spawn_in_shm(void)
 {
 	struct pt_proc *p = pt_spawn();
-	long fd;
 
-	*m = pt_slot(p, 0);
-	/* By relative name: "/" of a test system may be closed to others. */
 	memcpy(pt_scratch(p), "/dev/shm", sizeof("/dev/shm"));
-	if (pt_sys(p, SYS_chdir, pt_scratch(p)) ||
-	    pt_sys(p, SYS_setresuid, uid, uid, uid))
+	if (pt_sys(p, SYS_chdir, pt_scratch(p)))
+		pt_die("entering /dev/shm");
+	return p;
+}
+
+/* A file that all may read, in /dev/shm */
+static bool create_in_shm(char *name, size_t size)
+{
+	char path[80];
+	int fd;
+
+	snprintf(name, size, "ptshare-%d", getpid());
+	snprintf(path, sizeof(path), "/dev/shm/%s", name);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return false;
+	if (fchmod(fd, 0644) || ftruncate(fd, LEN))
+		pt_die("making %s", path);
+	pt_stamp_file(fd, 0, LEN, 1);
+	close(fd);
+	return true;
+}
+
+static void remove_from_shm(const char *name)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/dev/shm/%s", name);
+	if (unlink(path))
+		pt_die("removing %s", path);
+}
+
+/* Map what the process has opened itself. */
+static char *map_own(struct pt_proc *p, int slot, long fd)
+{
+	char *m = pt_slot(p, slot);
+
+	if (fd < 0 || pt_sys(p, SYS_mmap, m, LEN, (long)RO,
+			     (long)(MAP_SHARED | MAP_FIXED), fd, 0L) != (long)m)
+		pt_die("mapping a file");
+	return m;
+}
+
+/* A process of that user which has opened and mapped the file */
+static struct pt_proc *map_as(const char *name, long uid, char **m)
+{
+	struct pt_proc *p = spawn_in_shm();
+
+	if (pt_sys(p, SYS_setresuid, uid, uid, uid))
 		pt_die("becoming user %ld", uid);
-	fd = pt_open(p, name, O_RDONLY);
-	if (fd < 0 || pt_sys(p, SYS_mmap, *m, LEN, (long)RO,
-			     (long)(MAP_SHARED | MAP_FIXED), fd, 0L) != (long)*m)
-		pt_die("mapping as user %ld", uid);
+	*m = map_own(p, 0, pt_open(p, name, O_RDONLY));
 	return p;
 }
 
@@ -633,17 +675,10 @@ static bool present(struct pt_proc *p, char *addr)
 CONTROL_TEST(trust)
 {
 	struct pt_proc *root, *user, *all, *late, *late_user;
-	char name[64], path[80], *mr, *mu, *ma, *ml, *mlu;
-	int fd;
+	char name[64], *mr, *mu, *ma, *ml, *mlu;
 
-	snprintf(name, sizeof(name), "ptshare-%d", getpid());
-	snprintf(path, sizeof(path), "/dev/shm/%s", name);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0)
+	if (!create_in_shm(name, sizeof(name)))
 		SKIP(return, "no /dev/shm");
-	ASSERT_EQ(0, ftruncate(fd, LEN));
-	pt_stamp_file(fd, 0, LEN, 1);
-
 	pt_set_mode(2);
 	ASSERT_EQ(0, set_trust(0));
 	root = map_as(name, 0, &mr);
@@ -680,7 +715,72 @@ CONTROL_TEST(trust)
 
 	EXPECT_EQ(0, pt_verify(user, mu, 0, LEN, 1));
 	EXPECT_EQ(0, pt_verify(all, ma, 0, LEN, 1));
-	EXPECT_EQ(0, unlink(path));
+	remove_from_shm(name);
+}
+
+/*
+ * Who has opened the file counts, not who maps it or who he is by then: what a
+ * setuid program has open it shares as root, whoever it goes on as.
+ */
+CONTROL_TEST(trust_over_setuid)
+{
+	char name[64], *mr, *given, *own, *again;
+	struct pt_proc *root, *p;
+	long fd;
+
+	if (!create_in_shm(name, sizeof(name)))
+		SKIP(return, "no /dev/shm");
+	pt_set_mode(2);
+	ASSERT_EQ(0, set_trust(0));
+	root = map_as(name, 0, &mr);
+	EXPECT_EQ(CHUNKS, new_tables(root, mr, LEN));
+
+	p = spawn_in_shm();
+	fd = pt_open(p, name, O_RDONLY);
+	ASSERT_EQ(0, pt_sys(p, SYS_setresuid, 1000L, 1000L, 0L));
+	given = map_own(p, 0, fd);
+	EXPECT_EQ(0, new_tables(p, given, PT_PAGE));
+	EXPECT_TRUE(present(p, given + MB));
+
+	own = map_own(p, 1, pt_open(p, name, O_RDONLY));
+	EXPECT_EQ(1, new_tables(p, own, PT_PAGE));
+	EXPECT_FALSE(present(p, own + MB));
+
+	/* Root again: what was mapped meanwhile stays what it was. */
+	ASSERT_EQ(0, pt_sys(p, SYS_setresuid, 0L, 0L, 0L));
+	again = map_own(p, 2, pt_open(p, name, O_RDONLY));
+	EXPECT_EQ(0, new_tables(p, again, LEN));
+	EXPECT_EQ(CHUNKS - 1, new_tables(p, own, LEN));
+	EXPECT_EQ(0, pt_private_tables(p));
+	EXPECT_EQ(0, pt_verify(p, own, 0, LEN, 1));
+	remove_from_shm(name);
+}
+
+/* Root of another user namespace is another user, unless all are one. */
+CONTROL_TEST(trust_over_namespaces)
+{
+	struct pt_proc *root, *ns;
+	char name[64], *m;
+	long trust;
+
+	if (!create_in_shm(name, sizeof(name)))
+		SKIP(return, "no /dev/shm");
+	pt_set_mode(2);
+	for (trust = 0; trust <= 1; trust++) {
+		ASSERT_EQ(0, set_trust(trust));
+		root = map_as(name, 0, &m);
+		EXPECT_EQ(CHUNKS, new_tables(root, m, LEN));
+		ns = spawn_in_shm();
+		if (pt_sys(ns, SYS_unshare, (long)CLONE_NEWUSER)) {
+			remove_from_shm(name);
+			SKIP(return, "no user namespaces");
+		}
+		m = map_own(ns, 0, pt_open(ns, name, O_RDONLY));
+		EXPECT_EQ(!trust, new_tables(ns, m, PT_PAGE));
+		EXPECT_EQ(trust, present(ns, m + MB));
+		EXPECT_EQ(0, pt_verify(ns, m, 0, LEN, 1));
+	}
+	remove_from_shm(name);
 }
 
 /* --- placement ----------------------------------------------------------- */
