@@ -459,6 +459,8 @@ CONTROL_TEST(disable)
 	unlinked = pt_vmstat("ptshare_unlink");
 	EXPECT_EQ(0, set_disable(p, 1));
 	EXPECT_EQ(1, get_disable(p));
+	EXPECT_EQ(0, pt_status(p->pid, "PTShare_enabled"));
+	EXPECT_EQ(1, pt_status(q->pid, "PTShare_enabled"));
 	EXPECT_EQ(unlinked + CHUNKS, pt_vmstat("ptshare_unlink"));
 	ASSERT_EQ(0, advise(p, m, LEN, MADV_SHARE_PT));
 	EXPECT_EQ(0, pt_verify(p, m, 0, LEN, 1));
