@@ -53,6 +53,15 @@ not_32_bit()
 	done
 	grep -x CONFIG_PTSHARE=y "$BUILD/allyes/x86_64" && ! grep CONFIG_PTSHARE= "$BUILD/allyes/i386"
 }
+# A bad value is ignored, and the log says so.
+boot_parameter()
+{
+	for try in 2:2 3:0 x:0; do
+		"$top/scripts/vm.sh" -k perf -n test-boot-parameter -a "ptshare=${try%:*}" -- "
+			[ \$(cat /proc/sys/vm/ptshare) = ${try#*:} ] || exit
+			[ ${try#*:} != 0 ] || dmesg | grep 'ptshare=${try%:*}: not 0, 1 or 2, ignored'" || return
+	done
+}
 # selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
 selftests()
 {
@@ -122,7 +131,10 @@ EOF
 		*)
 			check "kernel $c" "$top/scripts/kernel.sh" "$c" || { broken="$broken $c "; continue; }
 			built="$built $c "
-			[ "$c" != perf ] || check "runner vm.sh" "$top/scripts/test-vm.sh" || : ;;
+			if [ "$c" = perf ]; then
+				check "runner vm.sh" "$top/scripts/test-vm.sh" || :
+				check "boot parameter ptshare=" boot_parameter || :
+			fi ;;
 		esac
 		selftests "$c" "$cpus" "$mode"
 	done
