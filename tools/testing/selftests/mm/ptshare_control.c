@@ -967,11 +967,12 @@ static void turn_a_knob(void)
 
 CONTROL_TEST(any_time)
 {
-	long end = pt_now_ms() + pt_stress_ms();
 	unsigned long turns = 0;
+	long end;
 
 	pt_set_mode(2);
 	pt_start_writers(NULL);
+	end = pt_now_ms() + pt_stress_ms();
 	while (pt_now_ms() < end) {
 		struct pt_proc *p = pt_writer[rnd(PT_WRITERS)];
 		char *m = pt_slot(p, 0), *at = m + rnd(PT_MIN_LEN / PT_PAGE) * PT_PAGE;
@@ -1004,6 +1005,7 @@ CONTROL_TEST(any_time)
 	}
 	pt_let_write();
 	EXPECT_EQ(0, pt_stop_writers());
+	EXPECT_LT(0UL, turns);
 	TH_LOG("%lu turns", turns);
 }
 
