@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # The project's commands; each is a script in scripts/ that says what it does.
 # Variables: BUILD=dir (default build), CONFIG=perf|debug|off|vanilla|mutants|cov,
-# JOBS=n, FORCE=1, BENCH='name ...'.
+# JOBS=n, FORCE=1, MINUTES=n, BENCH='name ...'.
 
 CONFIG ?= perf
 BUILD ?= $(CURDIR)/build
 VM ?=
-export BUILD JOBS FORCE
+export BUILD JOBS FORCE MINUTES
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests kselftest demo test test-full bench bench-ci mutants off-identical \
-	checkpatch static-check coverage bisect-check roundtrip shellcheck series port-report deb deb-test clean
+.PHONY: help deps tree refresh kernel vm selftests kselftest demo test test-full fuzz stress bench bench-ci programs \
+	mutants off-identical checkpatch docs-check static-check coverage bisect-check roundtrip shellcheck series port-report deb deb-test clean
 
 help:
 	@echo 'ptshare: Linux page tables shared between the processes that map one file'
@@ -32,6 +32,10 @@ bench: deps
 bench-ci: deps
 	benchmarks/run --ci
 
+# programs: PostgreSQL, Python and LMDB as Debian has them, three kernels (build/programs/report.txt)
+programs: deps
+	benchmarks/run --real --rounds 1 --limit 1800 --out $(BUILD)/programs programs
+
 # test: all checks; ends with 'N passed, N failed'
 test: deps
 	scripts/test.sh
@@ -39,6 +43,11 @@ test: deps
 # test-full: the whole matrix at full length, and off-identical (hours)
 test-full: deps
 	TEST_FULL=1 scripts/test.sh
+
+# fuzz: the fuzzer on the debug kernel while all knobs turn (MINUTES=10)
+fuzz: selftests
+	scripts/kernel.sh debug
+	scripts/fuzz.sh
 
 # deps: install missing Debian packages
 deps:
@@ -91,6 +100,10 @@ coverage: selftests
 	scripts/kernel.sh cov
 	scripts/coverage.sh
 
+# docs-check: the kernel's Sphinx and kernel-doc: any new warning?
+docs-check:
+	scripts/docs-check.sh
+
 # bisect-check: does every patch of the series build, boot and pass the fast selftests? (hours)
 bisect-check: selftests
 	scripts/bisect-check.sh
@@ -101,7 +114,7 @@ roundtrip:
 
 # shellcheck: all scripts
 shellcheck:
-	shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run
+	shellcheck -x -P . scripts/*.sh scripts/guest/* benchmarks/debian-image .ci/run
 
 # series: the series as mails with a cover letter, proved by git am and checkpatch (build/series)
 series:
@@ -122,6 +135,6 @@ deb-test: deps
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest guest-share kselftest log demo bench bench-ci roundtrip linux.tmp coverage series port deb deb-test \
-		static-tree static-before static-after,$(BUILD)/$(d))
+		guest guest-share kselftest log demo bench bench-ci programs docs allyes roundtrip linux.tmp coverage series \
+		port deb deb-test debian.ext4* stress static-tree static-before static-after,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :

@@ -34,7 +34,7 @@ class Test(unittest.TestCase):
         with open(path, 'w') as f:
             f.write(text)
 
-    def process(self, pid, maps):
+    def process(self, pid, maps, enabled=1):
         """maps: (address, chunks, offset, prot, name, kB shared, flags)"""
         text = ''
         self.put(f'proc/{pid}/comm', f'worker{pid}\n')
@@ -51,6 +51,7 @@ class Test(unittest.TestCase):
                 pagemap.write((1 << 63).to_bytes(8, 'little'))
         pagemap.close()
         self.put(f'proc/{pid}/smaps', text)
+        self.put(f'proc/{pid}/status', f'PTShare_enabled:\t{enabled}\n')
 
     def run_tool(self, *args, status=0):
         run = subprocess.run([sys.executable, TOOL, '--root',
@@ -99,6 +100,15 @@ class Test(unittest.TestCase):
         out = self.run_tool()
         self.assertTrue(self.row(out, '/locked').endswith(' locked'))
         self.assertIn('touched before', self.row(out, '/late'))
+        self.process(103, [(0x10000000, 1, 0, 'rwxs', '/out', 0, '')],
+                     enabled=0)
+        self.assertIn(' PR_SET_PTSHARE_DISABLE',
+                      self.row(self.run_tool(), '/out'))
+        self.process(104, [(0x10000000, 1, 0, 'r-xs', '/asks', 0, 'pt')])
+        self.put('proc/sys/vm/ptshare', '1\n')
+        out = self.run_tool()
+        self.assertIn('no MADV_SHARE_PT', self.row(out, '/late'))
+        self.assertIn('touched before', self.row(out, '/asks'))
         self.put('proc/sys/vm/ptshare', '0\n')
         self.assertIn('vm.ptshare is 0', self.row(self.run_tool(), '/late'))
 

@@ -43,7 +43,25 @@ check()
 	tail -n 15 "$log" | sed 's/^/    /'
 	return 1
 }
-lint() { (cd "$top" && shellcheck -x -P . scripts/*.sh scripts/guest/* .ci/run); }
+lint() { (cd "$top" && shellcheck -x -P . scripts/*.sh scripts/guest/* benchmarks/debian-image .ci/run); }
+# allyesconfig sets every option that can be had: this one, with 64 bits only.
+not_32_bit()
+{
+	for arch in x86_64 i386; do
+		make -s -C "$BUILD/linux" O="$BUILD/allyes" ARCH=$arch allyesconfig || return 1
+		mv "$BUILD/allyes/.config" "$BUILD/allyes/$arch"
+	done
+	grep -x CONFIG_PTSHARE=y "$BUILD/allyes/x86_64" && ! grep CONFIG_PTSHARE= "$BUILD/allyes/i386"
+}
+# A bad value is ignored, and the log says so.
+boot_parameter()
+{
+	for try in 2:2 3:0 x:0; do
+		"$top/scripts/vm.sh" -k perf -n test-boot-parameter -a "ptshare=${try%:*}" -- "
+			[ \$(cat /proc/sys/vm/ptshare) = ${try#*:} ] || exit
+			[ ${try#*:} != 0 ] || dmesg | grep 'ptshare=${try%:*}: not 0, 1 or 2, ignored'" || return
+	done
+}
 # selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
 selftests()
 {
@@ -95,6 +113,7 @@ if check "tree" "$top/scripts/tree.sh"; then
 	check "round trip tree -> refresh -> tree" "$top/scripts/test-roundtrip.sh" || :
 	check "checkpatch" "$top/scripts/checkpatch-all.sh" || :
 	check "ptshare-stat" "$top/scripts/test-ptshare-stat.py" || :
+	check "not for 32 bits" not_32_bit || :
 	check "selftests build" "$top/scripts/selftests.sh" || TEST_RUNS=
 	programs=$(find "$BUILD/guest" -name 'ptshare_*' ! -name 'ptshare_demo*' | wc -l)
 	if ! grep -qs '^config PTSHARE$' "$BUILD/linux/Kconfig.ptshare" "$BUILD/linux/mm/Kconfig"; then
@@ -112,10 +131,16 @@ EOF
 		*)
 			check "kernel $c" "$top/scripts/kernel.sh" "$c" || { broken="$broken $c "; continue; }
 			built="$built $c "
-			[ "$c" != perf ] || check "runner vm.sh" "$top/scripts/test-vm.sh" || : ;;
+			if [ "$c" = perf ]; then
+				check "runner vm.sh" "$top/scripts/test-vm.sh" || :
+				check "boot parameter ptshare=" boot_parameter || :
+			fi ;;
 		esac
 		selftests "$c" "$cpus" "$mode"
 	done
+	if [ -n "$TEST_FULL" ]; then
+		case $built in *" debug "*) check "fuzz, debug, 4 CPUs" "$top/scripts/fuzz.sh" || : ;; esac
+	fi
 	if [ -n "$TEST_OFF" ] && check "kernel off" "$top/scripts/kernel.sh" off &&
 		check "kernel vanilla" "$top/scripts/kernel.sh" vanilla; then
 		check "off is identical to vanilla" "$top/scripts/off-identical.sh" || :

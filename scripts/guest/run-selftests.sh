@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # In the guest: run every test program (or those named) and say pass, skip or
 # fail for each; on a debug kernel ask the checker and kmemleak afterwards.
-# usage: run-selftests.sh MODE [PROGRAM...]    MODE: vm.ptshare 0 or 2
-# PTSHARE_TEST_QUICK=1 shortens the tests.
+# usage: run-selftests.sh MODE ['PROGRAM [ARGUMENT...]'...]    MODE: vm.ptshare 0 or 2
+# PTSHARE_TEST_QUICK=1 shortens the tests, PTSHARE_TEST_LIMIT seconds are for each.
 set -u
 
 mode=${1:?usage: run-selftests.sh 0|2 [program...]}
@@ -24,7 +24,8 @@ fi
 for p in "$@"; do
 	t0=$(date +%s)
 	echo "## $p"
-	timeout -s KILL 600 "/opt/ptshare/$p"
+	# shellcheck disable=SC2086 # a program and its arguments
+	timeout -s KILL "${PTSHARE_TEST_LIMIT:-600}" /opt/ptshare/$p
 	st=$?
 	s=$(($(date +%s) - t0))
 	if [ -r $d/ptshare/check ]; then

@@ -13,8 +13,9 @@
  * When all have come to a halt, everything is compared.
  *
  * What is done depends on the seed only, for each process. A failure prints
- * it. With -F allocations of the processes fail at random, so it takes more
- * than the seed to see the same again.
+ * it. With -F allocations of the processes fail at random, and with -k somebody
+ * turns vm.ptshare* meanwhile, so it takes more than the seed to see the same
+ * again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,6 +44,9 @@
 #define NONE		(-1)
 #define SERIAL_OPS	200		/* in a round */
 #define PARALLEL_OPS	100		/* of each process */
+
+#define TRUST		"/proc/sys/vm/ptshare_trust"
+#define UNLINK		"/proc/sys/vm/ptshare_unlink"
 
 /* What a page has to show: a value that was written, zero, or one of these */
 #define WANT_SEGV	(~0UL)
@@ -94,9 +99,12 @@ struct ctl {
 static struct user user[NR];
 static struct file file[MAX_FILES];
 static int nr_files;
-static bool verbose, parallel;
+static bool verbose, parallel, knobs;
 static unsigned long seed;
 static int mode, fail_percent;
+static long trust;
+/* No knob is turned while somebody holds this. */
+static pthread_mutex_t knobs_rest = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long next_op;
 static __thread unsigned long *rng;
 static __thread struct user *me;
@@ -130,6 +138,18 @@ static void __printf(1, 2) say(const char *fmt, ...)
 
 static void inject_globally(bool on);
 
+static void set_trust(long val)
+{
+	if (val >= 0 && pt_write_file(TRUST, val ? "1" : "0"))
+		pt_die("setting " TRUST " to %ld", val);
+}
+
+static void reset_knobs(void)
+{
+	pt_set_mode(mode);
+	set_trust(trust);
+}
+
 static void __noreturn __printf(1, 2) fail(const char *fmt, ...)
 {
 	static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER;
@@ -144,7 +164,8 @@ static void __noreturn __printf(1, 2) fail(const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf("\n");
-	pt_set_mode(mode);
+	pthread_mutex_lock(&knobs_rest);
+	reset_knobs();
 	pt_kill_all();
 	ksft_test_result_fail("random operations\n");
 	ksft_exit_fail();
@@ -841,6 +862,19 @@ static void op_switch(struct user *u)
 		pt_set_mode(rnd(8) ? mode : 0);
 }
 
+/* A process that is told not to share, and one day to share again */
+static void op_disable(struct user *u)
+{
+	long disable;
+
+	if (!knobs)
+		return;
+	disable = !rnd(4);
+	say("disable: %ld", disable);
+	if (SYS(u, prctl, PR_SET_PTSHARE_DISABLE, disable))
+		fail("prctl");
+}
+
 /* --- files ------------------------------------------------------------------------ */
 
 static void punch(struct user *u, int f, int first, int len)
@@ -1043,7 +1077,7 @@ static const struct {
 	{ op_pread, { 3, 3 } }, { op_sync, { 2, 2 } }, { op_stir, { 1, 1 } },
 	{ op_fork, { 1, 0 } }, { op_kill, { 1, 0 } }, { op_switch, { 1, 0 } },
 	{ op_truncate, { 2, 0 } }, { op_fallocate, { 2, 0 } },
-	{ op_direct_write, { 1, 0 } },
+	{ op_direct_write, { 1, 0 } }, { op_disable, { 1, 1 } },
 };
 
 static void random_op(struct user *u)
@@ -1090,6 +1124,35 @@ static void parallel_round(void)
 	next_op += NR * PARALLEL_OPS;
 }
 
+/*
+ * What an administrator may do at any time, until *done. Not so often that
+ * nothing ever comes to be shared.
+ */
+static void *turn_knobs(void *done)
+{
+	static const int modes[] = { 0, 1, 2, 2 };
+	unsigned long own = seed, turns = 0;
+
+	for (rng = &own; !pt_get(done); turns++) {
+		pthread_mutex_lock(&knobs_rest);
+		switch (rnd(8)) {
+		case 0:
+			if (pt_write_file(UNLINK, "1"))
+				pt_die("writing to " UNLINK);
+			break;
+		case 1:
+		case 2:
+			set_trust(rnd(2));
+			break;
+		default:
+			pt_set_mode(modes[rnd(ARRAY_SIZE(modes))]);
+		}
+		pthread_mutex_unlock(&knobs_rest);
+		pt_sleep_ms(rnd(100));
+	}
+	return (void *)turns;
+}
+
 /* Up to operation @limit */
 static void serial_round(unsigned long limit)
 {
@@ -1123,7 +1186,10 @@ static void check_all(int step)
 				     val, file[f].contents[i]);
 		}
 	}
-	if (pt_check_books())
+	pthread_mutex_lock(&knobs_rest);
+	i = pt_check_books();
+	pthread_mutex_unlock(&knobs_rest);
+	if (i)
 		fail("the kernel's books are wrong");
 }
 
@@ -1181,14 +1247,17 @@ static long number(const char *text, long max)
 int main(int argc, char **argv)
 {
 	long links = pt_vmstat("ptshare_link");
-	long failed = pt_vmstat("ptshare_link_fail");
+	long failed = pt_vmstat("ptshare_fallback_nomem");
 	unsigned long limit = ULONG_MAX, first;
 	long end = 4 * pt_stress_ms();
+	unsigned long done = 0;
 	struct pt_state state;
+	pthread_t turner;
+	void *turns;
 	int opt, i;
 
 	seed = time(NULL) * 1000UL + getpid() % 1000;
-	while ((opt = getopt(argc, argv, "s:n:t:F:v")) != -1) {
+	while ((opt = getopt(argc, argv, "s:n:t:F:kv")) != -1) {
 		switch (opt) {
 		case 's':
 			seed = strtoul(optarg, NULL, 0);
@@ -1203,14 +1272,19 @@ int main(int argc, char **argv)
 		case 'F':
 			fail_percent = number(optarg, 100);
 			break;
+		case 'k':
+			knobs = true;
+			break;
 		case 'v':
 			verbose = true;
 			break;
 		default:
 			fprintf(stderr,
-				"usage: %s [-s SEED] [-n OPERATIONS] [-t SECONDS] [-F PERCENT] [-v] [DIRECTORY...]\n"
+				"usage: %s [-s SEED] [-n OPERATIONS] [-t SECONDS] [-F PERCENT] [-k] [-v] [DIRECTORY...]\n"
 				"  a file in each DIRECTORY, up to %d; without one in memory\n"
-				"  -F: so many allocations of the processes fail\n",
+				"  -F: so many allocations of the processes fail\n"
+				"  -k: vm.ptshare, vm.ptshare_trust and vm.ptshare_unlink change all the time,\n"
+				"      and processes use PR_SET_PTSHARE_DISABLE\n",
 				argv[0], MAX_FILES);
 			return KSFT_FAIL;
 		}
@@ -1227,6 +1301,9 @@ int main(int argc, char **argv)
 	rng = &first;
 
 	mode = pt_mode();
+	trust = pt_read_num(TRUST);
+	if (knobs && mode < 0)
+		ksft_exit_skip("-k: no vm.ptshare\n");
 	pt_setup(&state);
 	if (!pt_need_swap())
 		ksft_print_msg("no swap, so nothing in memory is reclaimed\n");
@@ -1237,6 +1314,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < NR; i++)
 		open_user(i);
 	inject_globally(true);
+	if (knobs && pthread_create(&turner, NULL, turn_knobs, &done))
+		pt_die("pthread_create");
 
 	for (end += pt_now_ms(); next_op < limit && pt_now_ms() < end; ) {
 		serial_round(limit);
@@ -1250,8 +1329,13 @@ int main(int argc, char **argv)
 	inject_globally(false);
 	ksft_print_msg("%lu operations, %ld links, %ld failed\n", next_op,
 		       pt_vmstat("ptshare_link") - links,
-		       pt_vmstat("ptshare_link_fail") - failed);
-	pt_set_mode(mode);
+		       pt_vmstat("ptshare_fallback_nomem") - failed);
+	if (knobs) {
+		pt_set(&done, 1);
+		pthread_join(turner, &turns);
+		ksft_print_msg("%lu turns of knobs\n", (unsigned long)turns);
+	}
+	reset_knobs();
 	if (pt_teardown(&state) || pt_drop_swap())
 		fail("the kernel complained");
 	ksft_test_result_pass("random operations\n");
