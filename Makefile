@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The project's commands; each is a script in scripts/ that says what it does.
 # Variables: BUILD=dir (default build), CONFIG=perf|debug|off|vanilla|mutants|cov,
-# JOBS=n, FORCE=1, BENCH='name ...'.
+# JOBS=n, FORCE=1, BENCH='name ...', STRESS='part ...'.
 
 CONFIG ?= perf
 BUILD ?= $(CURDIR)/build
@@ -9,7 +9,7 @@ VM ?=
 export BUILD JOBS FORCE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci mutants off-identical \
+.PHONY: help deps tree refresh kernel vm selftests demo test test-full bench bench-ci stress mutants off-identical \
 	checkpatch bisect-check roundtrip shellcheck clean
 
 help:
@@ -64,6 +64,12 @@ vm: selftests
 selftests:
 	scripts/selftests.sh
 
+# stress: stress-ng, trinity and failing allocations, 3 hours (STRESS='trinity': some; build/stress)
+stress: selftests
+	scripts/kernel.sh debug
+	scripts/kernel.sh vanilla
+	scripts/stress.sh $(STRESS)
+
 # mutants: deliberate bugs: does every one turn a test red?
 mutants: selftests
 	scripts/mutants.sh
@@ -93,5 +99,5 @@ shellcheck:
 # clean: remove what was built, all but the kernel tree
 clean:
 	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
-		guest guest-share log demo bench bench-ci roundtrip linux.tmp,$(BUILD)/$(d))
+		guest guest-share log demo bench bench-ci stress roundtrip linux.tmp,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :

@@ -6,7 +6,8 @@ set -eu
 [ $# -eq 0 ] || { echo "usage: scripts/deps.sh" >&2; exit 2; }
 packages="linux-source-6.12 gcc libc6-dev make git patch flex bison bc libelf-dev libssl-dev
 	python3 python3-ply python3-git perl cpio lz4 xz-utils kmod ccache busybox-static qemu-system-x86 shellcheck
-	libnuma-dev libcap-dev gnuplot-nox e2fsprogs xfsprogs btrfs-progs"
+	libnuma-dev libcap-dev gnuplot-nox e2fsprogs xfsprogs btrfs-progs
+	stress-ng trinity"
 
 missing=
 for p in $packages; do

@@ -1181,7 +1181,7 @@ static long number(const char *text, long max)
 int main(int argc, char **argv)
 {
 	long links = pt_vmstat("ptshare_link");
-	long failed = pt_vmstat("ptshare_link_fail");
+	long failed = pt_vmstat("ptshare_fallback_nomem");
 	unsigned long limit = ULONG_MAX, first;
 	long end = 4 * pt_stress_ms();
 	struct pt_state state;
@@ -1250,7 +1250,7 @@ int main(int argc, char **argv)
 	inject_globally(false);
 	ksft_print_msg("%lu operations, %ld links, %ld failed\n", next_op,
 		       pt_vmstat("ptshare_link") - links,
-		       pt_vmstat("ptshare_link_fail") - failed);
+		       pt_vmstat("ptshare_fallback_nomem") - failed);
 	pt_set_mode(mode);
 	if (pt_teardown(&state) || pt_drop_swap())
 		fail("the kernel complained");
