@@ -23,6 +23,7 @@ fi
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
+chmod 755 "$dir" # not only root may look into the guest's /
 mkdir -p "$dir/bin" "$dir/sbin" "$dir/usr/bin" "$dir/usr/sbin" "$dir/etc" "$dir/run" "$dir/root" \
 	"$dir/proc" "$dir/sys" "$dir/dev" "$dir/tmp" "$dir/mnt" "$dir/host" "$dir/opt/ptshare/guest"
 cp "$bb" "$dir/bin/busybox"

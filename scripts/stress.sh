@@ -148,6 +148,7 @@ part_stress_ng()
 
 part_trinity()
 {
+	gcc -shared -fPIC -O2 -Wall -Wextra -o "$BUILD/guest/bigmaps.so" "$top/scripts/guest/bigmaps.c"
 	guest debug 2 $((STRESS_MINUTES * 60 + 600)) trinity "$STRESS_MINUTES"
 	[ "$st" -eq 0 ]
 }
