@@ -268,7 +268,7 @@ static void inject(bool on)
 {
 	static int self = -1;
 	static pid_t whose;
-	alignas(8) char stack[4 * PT_PAGE];
+	unsigned long stack[4 * 512];
 	int i;
 
 	/* What a fork left open is the parent's. */
@@ -279,7 +279,7 @@ static void inject(bool on)
 	}
 	/* A signal needs a stack to be delivered. */
 	for (i = 0; i < 4; i++)
-		pt_set(&stack[i * PT_PAGE], 0);
+		pt_set(&stack[i * 512], 0);
 	if (pwrite(self, on ? "1" : "0", 1, 0) != 1)
 		_exit(1);
 }
