@@ -31,7 +31,7 @@ for a in $("$bb" --list); do
 	[ "$a" = busybox ] || ln -s busybox "$dir/bin/$a"
 done
 for t in mkfs.ext4 mkfs.xfs mkfs.btrfs ${GUEST_PROGRAMS:-}; do
-	bin=$(PATH=$PATH:/usr/sbin:/sbin command -v $t) ||
+	bin=$(PATH=$PATH:/usr/sbin:/sbin command -v "$t") ||
 		{ echo "guest-image.sh: no $t: run 'make deps'" >&2; exit 69; }
 	cp -L "$bin" "$dir/bin/"
 	ldd "$bin" | grep -o '/[^ ]*' >"$dir/libs"
