@@ -88,6 +88,7 @@ guest()
 	k=$1 mode=$2 limit=$3
 	shift 3
 	log=$out/$1-$k-$mode
+	: >"$log.out"
 	"$top/scripts/vm.sh" -k "$k" -c 4 -m 4G -t "$limit" -a no5lvl -n "stress-$1-$k-$mode" -- \
 		"stress $mode $*" >"$log.out" 2>"$log.err" &
 	pid=$!
