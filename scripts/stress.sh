@@ -92,9 +92,11 @@ guest()
 	"$top/scripts/vm.sh" -k "$k" -c 4 -m 4G -t "$limit" -a no5lvl -n "stress-$1-$k-$mode" -- \
 		"stress $mode $*" >"$log.out" 2>"$log.err" &
 	pid=$!
-	tail -n +1 -f --pid="$pid" "$log.out" | sed -u "s/^/$k $mode: /"
+	tail -n +1 -f --pid="$pid" "$log.out" | sed -u "s/^/$k $mode: /" &
+	# Not in the foreground: a signal ends a wait, and the guest with it.
 	wait "$pid" && st=0 || st=$?
 	pid=
+	wait
 	cat "$log.err"
 	whose "$BUILD/log/stress-$1-$k-$mode.console" "$log.err" | tee "$log.complaints"
 }
