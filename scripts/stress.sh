@@ -164,7 +164,7 @@ part_stress_ng()
 			verdict = "DIFFERENT"
 			if ($2 == "0") verdict = ""
 			else if ($2 == v) verdict = "as vanilla"
-			else if ($2 == o) verdict = "as debug without sharing"
+			else if ($2 == o && o ~ /^[0-9]+$/) verdict = "as debug without sharing"
 			printf "%-14s %12s %10s %10s %10s %10s  %s\n", $1, $3, $4, $2, v, o, verdict
 		}' "$out/stress-ng-vanilla-0.table" "$out/stress-ng-debug-0.table" \
 		"$out/stress-ng-debug-2.table" | tee "$out/stress-ng.txt"
