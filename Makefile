@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The project's commands; each is a script in scripts/ that says what it does.
 # Variables: BUILD=dir (default build), CONFIG=perf|debug|off|vanilla|mutants|cov,
-# JOBS=n, FORCE=1, MINUTES=n, BENCH='name ...'.
+# JOBS=n, FORCE=1, MINUTES=n, BENCH='name ...', STRESS='part ...'.
 
 CONFIG ?= perf
 BUILD ?= $(CURDIR)/build
@@ -10,7 +10,8 @@ export BUILD JOBS FORCE MINUTES
 
 .DEFAULT_GOAL := help
 .PHONY: help deps tree refresh kernel vm selftests kselftest demo test test-full fuzz stress bench bench-ci programs \
-	mutants off-identical checkpatch docs-check static-check coverage bisect-check roundtrip shellcheck series port-report deb deb-test clean
+	mutants off-identical checkpatch docs-check static-check coverage bisect-check \
+	roundtrip shellcheck series port-report deb deb-test clean
 
 help:
 	@echo 'ptshare: Linux page tables shared between the processes that map one file'
@@ -76,6 +77,12 @@ selftests:
 # kselftest: the kernel's own selftests, three kernels against each other (build/kselftest/report.txt)
 kselftest:
 	scripts/kselftest.sh
+
+# stress: stress-ng, trinity and failing allocations, 3 hours (STRESS='trinity': some; build/stress)
+stress: selftests
+	scripts/kernel.sh debug
+	scripts/kernel.sh vanilla
+	scripts/stress.sh $(STRESS)
 
 # mutants: deliberate bugs: does every one turn a test red?
 mutants: selftests

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Write the guest's initramfs: busybox, our init, the helpers of scripts/guest,
-# what makes file systems (with the libraries it needs) and everything in
-# $BUILD/guest (test programs, static) as /opt/ptshare.
+# what makes file systems and the programs named in GUEST_PROGRAMS (with the
+# libraries they need) and everything in $BUILD/guest (test programs, static) as
+# /opt/ptshare.
 # Made anew for every run: it takes a fraction of a second.
 set -eu
 
@@ -22,14 +23,15 @@ fi
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
+chmod 755 "$dir" # not only root may look into the guest's /
 mkdir -p "$dir/bin" "$dir/sbin" "$dir/usr/bin" "$dir/usr/sbin" "$dir/etc" "$dir/run" "$dir/root" \
 	"$dir/proc" "$dir/sys" "$dir/dev" "$dir/tmp" "$dir/mnt" "$dir/host" "$dir/opt/ptshare/guest"
 cp "$bb" "$dir/bin/busybox"
 for a in $("$bb" --list); do
 	[ "$a" = busybox ] || ln -s busybox "$dir/bin/$a"
 done
-for t in mkfs.ext4 mkfs.xfs mkfs.btrfs; do
-	bin=$(PATH=$PATH:/usr/sbin:/sbin command -v $t) ||
+for t in mkfs.ext4 mkfs.xfs mkfs.btrfs ${GUEST_PROGRAMS:-}; do
+	bin=$(PATH=$PATH:/usr/sbin:/sbin command -v "$t") ||
 		{ echo "guest-image.sh: no $t: run 'make deps'" >&2; exit 69; }
 	cp -L "$bin" "$dir/bin/"
 	ldd "$bin" | grep -o '/[^ ]*' >"$dir/libs"

@@ -288,9 +288,19 @@ static void inject_globally(bool on)
 static void inject(bool on)
 {
 	static int self = -1;
+	static pid_t whose;
+	unsigned long stack[4 * 512];
+	int i;
 
-	if (self < 0)
+	/* What a fork left open is the parent's. */
+	if (whose != getpid()) {
+		close(self);
 		self = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+		whose = getpid();
+	}
+	/* A signal needs a stack to be delivered. */
+	for (i = 0; i < 4; i++)
+		pt_set(&stack[i * 512], 0);
 	if (pwrite(self, on ? "1" : "0", 1, 0) != 1)
 		_exit(1);
 }
@@ -630,8 +640,13 @@ static void op_mremap(struct user *u)
 		u->map[to + i] = u->map[first];
 		u->map[to + i].page += i;
 	}
-	if (!keep)
-		forget(u, first, len);
+	if (keep)
+		return;
+	/* Without memory to split it, the old mapping stays, as if by chance. */
+	if (fail_percent &&
+	    pt_sys(u->p, SYS_munmap, addr_of(u, first), len * PT_PAGE))
+		fail("munmap after mremap");
+	forget(u, first, len);
 }
 
 static void op_resize(struct user *u)
