@@ -17,12 +17,14 @@ export BUILD
 wt=$BUILD/bisect-tree
 git -C "$BUILD/linux" worktree prune
 [ -e "$wt/.git" ] || git -C "$BUILD/linux" worktree add -q -f --detach "$wt" base
-# boots MODE
+# boots MODE. Until the last steps there is a switch, but nothing behind it.
 boots()
 {
+	unready='-T switch_at_run_time'
+	[ "$1" -eq 0 ] || unready=
 	"$top/scripts/vm.sh" -k "$BUILD/bisect-$cfg/bzImage" -m 3G -t 900 -a no5lvl -n "bisect-$n" -- \
 		"PTSHARE_TEST_QUICK=1 sh /opt/ptshare/guest/run-selftests.sh $1 \
-		ptshare_share ptshare_isolation" >"$BUILD/log/bisect-$n.out" 2>&1 ||
+		'ptshare_share $unready' ptshare_isolation" >"$BUILD/log/bisect-$n.out" 2>&1 ||
 		{ grep -a '^fail - ' "$BUILD/log/bisect-$n.out"; tail -n 5 "$BUILD/log/bisect-$n.out"; return 1; }
 }
 n=0 bad=0 total=$(git -C "$BUILD/linux" rev-list --count base..HEAD)
