@@ -111,7 +111,7 @@ coverage: selftests
 docs-check:
 	scripts/docs-check.sh
 
-# bisect-check: does every patch of the series build, boot and pass the fast selftests? (hours)
+# bisect-check: does every patch of the series build, boot and pass the fast selftests? (long)
 bisect-check: selftests
 	scripts/bisect-check.sh
 
@@ -131,7 +131,7 @@ series:
 port-report: deps
 	scripts/port-report.sh
 
-# deb: Debian packages of a kernel for cloud machines and of ptshare-stat (build/deb; an hour)
+# deb: Debian packages of a kernel for cloud machines and of ptshare-stat (build/deb; long)
 deb: deps
 	scripts/deb.sh
 
