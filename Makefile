@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # The project's commands; each is a script in scripts/ that says what it does.
 # Variables: BUILD=dir (default build), CONFIG=perf|debug|off|vanilla|mutants|cov,
-# JOBS=n, FORCE=1, MINUTES=n, BENCH='name ...', STRESS='part ...'.
+# JOBS=n, FORCE=1, MINUTES=n, BENCH='name ...', STRESS='part ...', VM='option ...',
+# MUTANT='name ...'; what else a script takes, it says with -h.
 
 CONFIG ?= perf
 BUILD ?= $(CURDIR)/build
@@ -37,7 +38,7 @@ bench-ci: deps
 programs: deps
 	benchmarks/run --real --rounds 1 --limit 1800 --out $(BUILD)/programs programs
 
-# test: all checks; ends with 'N passed, N failed'
+# test: all checks, an hour; ends with 'N passed, N failed'
 test: deps
 	scripts/test.sh
 
@@ -84,7 +85,7 @@ stress: selftests
 	scripts/kernel.sh vanilla
 	scripts/stress.sh $(STRESS)
 
-# mutants: deliberate bugs: does every one turn a test red?
+# mutants: deliberate bugs: does every one turn a test red? (MUTANT='name ...': some)
 mutants: selftests
 	scripts/mutants.sh
 

@@ -9,8 +9,11 @@ set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 BUILD=${BUILD:-$top/build}
-[ $# -le 1 ] || { echo "usage: [BUILD=dir] scripts/bisect-check.sh [CONFIG]   (default perf)" >&2; exit 2; }
 cfg=${1:-perf}
+if [ $# -gt 1 ] || [ ! -f "$top/configs/$cfg.config" ]; then
+	echo "usage: [BUILD=dir] scripts/bisect-check.sh [CONFIG]   (default perf; of configs/)" >&2
+	exit 2
+fi
 [ -d "$BUILD/linux/.git" ] || { echo "bisect-check.sh: no $BUILD/linux: run 'make tree'" >&2; exit 1; }
 BUILD=$(cd "$BUILD" && pwd)
 export BUILD

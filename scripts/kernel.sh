@@ -15,7 +15,7 @@ usage()
 {
 	echo "usage: scripts/kernel.sh [-c] CONFIG   (or: make kernel CONFIG=...)"
 	echo "  -c: configure and check the options only"
-	echo "  CONFIG: $(cd "$top/configs" && echo *.config | sed 's/\.config//g; s/common //')"
+	echo "  CONFIG: $(cd "$top/configs" && echo *.config | sed 's/\.config//g; s/common //; s/deb //')"
 	echo "  environment: BUILD=$BUILD JOBS=$JOBS; TREE=source OUT=directory to build something else"
 }
 
@@ -23,7 +23,7 @@ only=
 if [ "${1:-}" = -c ]; then only=1; shift; fi
 case "${1:-}" in
 -h|--help) usage; exit 0 ;;
-''|-*|*/*|common) usage >&2; exit 2 ;;
+''|-*|*/*|common|deb) usage >&2; exit 2 ;; # deb: for scripts/deb.sh
 esac
 [ $# -eq 1 ] || { usage >&2; exit 2; }
 cfg=$1

@@ -19,7 +19,8 @@ $BUILD/kselftest/report.txt has the result, scripts/kselftest.notes the explanat
 What was run of some tests is added to the logs there are; a run of all begins anew.
 exit: 0 if the results are the same or a note explains the difference
 environment (what is set now):
-  RUNS='$RUNS'    CONFIG:vm.ptshare ('-': the kernel has none)
+  RUNS='$RUNS'    CONFIG:vm.ptshare ('-': the kernel has none); debug:2
+           shares files of any length, as most tests have small ones
   SECONDS_EACH='$SECONDS_EACH'   limit for a test
   REPEAT='$REPEAT'   run all so many times: what is not always the same is flaky
 USAGE

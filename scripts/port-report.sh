@@ -10,9 +10,9 @@ BUILD=${BUILD:-$top/build}
 SUITES=${SUITES:-trixie trixie-backports}
 MIRROR=${MIRROR:-http://deb.debian.org/debian}
 die() { echo "port-report.sh: $*" >&2; exit 1; }
-case $# in
-0) version='' ;;
-1) version=$1 ;;
+case $#:${1:-} in
+0:) version='' ;;
+1:[0-9]*) version=$1 ;;
 *)
 	cat >&2 <<EOT
 usage: scripts/port-report.sh [VERSION]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Sourced by tree.sh and refresh.sh: turn patches/ and the overlay into commits.
+# Sourced by tree.sh, refresh.sh and others: turn patches/ and the overlay into commits.
 # Everything happens in git's object store with an index of its own, so no
 # file of the working tree is touched (its time stamps drive the next build).
 

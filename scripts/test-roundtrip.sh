@@ -7,6 +7,7 @@ set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 BUILD=${BUILD:-$top/build}
+[ $# -eq 0 ] || { echo "usage: [BUILD=dir] scripts/test-roundtrip.sh     (or: make roundtrip)" >&2; exit 2; }
 [ -d "$BUILD/linux/.git" ] || { echo "test-roundtrip.sh: no $BUILD/linux: run 'make tree'" >&2; exit 1; }
 w=$BUILD/roundtrip
 src=$BUILD/linux

@@ -1,7 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Can the runner fail? Every exit status that scripts/vm.sh promises, produced.
-# usage: test-vm.sh [CONFIG]
 # shellcheck disable=SC2016 # the guest expands
 set -eu
 
@@ -9,6 +8,11 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 BUILD=${BUILD:-$top/build}
 export BUILD
 k=${1:-perf}
+case $#:$k in
+[01]:[!-]*) ;;
+*) echo "usage: [BUILD=dir] scripts/test-vm.sh [CONFIG]   (default perf)" >&2; exit 2 ;;
+esac
+[ -f "$BUILD/$k/bzImage" ] || { echo "test-vm.sh: no $BUILD/$k/bzImage: run 'make kernel CONFIG=$k'" >&2; exit 1; }
 bad=0
 want()
 {

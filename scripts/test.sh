@@ -6,18 +6,22 @@ set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 BUILD=${BUILD:-$top/build}
-: "${TEST_FULL=}" "${TEST_OFF=$TEST_FULL}"
+: "${TEST_FULL=}" "${TEST_OFF=$TEST_FULL}" "${TEST_BENCH=1}"
 if [ -n "$TEST_FULL" ]; then # the whole matrix
 	: "${TEST_RUNS=perf:2:0 perf:2:2 perf:4:0 perf:4:2 debug:2:0 debug:2:2 debug:4:0 debug:4:2}"
-else # what fits into 45 minutes with two kernel builds: each value of each axis
-	: "${TEST_RUNS=perf:2:0 perf:4:2 debug:2:2 debug:4:0}"
+	: "${MINUTES:=10}" # make passes it on, empty or not
+else # what fits into an hour with three kernel builds: each value of each axis
+	: "${TEST_RUNS=perf:2:0 perf:4:2 debug:2:2 debug:4:0}" "${MINUTES:=2}"
 fi
+export MINUTES
 if [ $# -ne 0 ]; then
 	cat >&2 <<EOF
 usage: scripts/test.sh     (or: make test, make test-full)
 environment (what is set now):
   TEST_RUNS='$TEST_RUNS'
                the selftest runs, CONFIG:CPUS:vm.ptshare
+  MINUTES='$MINUTES'     for the fuzzer on the debug kernel
+  TEST_BENCH='$TEST_BENCH' 1 = also what 'make bench-ci' does
   TEST_FULL='$TEST_FULL'  1 = all runs, full-length tests, and TEST_OFF
   TEST_OFF='$TEST_OFF'   1 = also build off and vanilla and compare their code
 EOF
@@ -62,6 +66,18 @@ boot_parameter()
 			[ ${try#*:} != 0 ] || dmesg | grep 'ptshare=${try%:*}: not 0, 1 or 2, ignored'" || return
 	done
 }
+# QEMU runs code that it translated before another CPU patched it, so that a
+# static key which changes now and then leaves a CPU with a stray int3.
+stray_int3() { [ "$1" -eq 70 ] && grep -q 'Oops: int3' "$2"; }
+fuzz()
+{
+	for _ in 1 2 3; do
+		st=0
+		"$top/scripts/fuzz.sh" || st=$?
+		stray_int3 $st "$BUILD/log/fuzz.console" || break
+	done
+	return "$st"
+}
 # selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
 selftests()
 {
@@ -76,15 +92,13 @@ selftests()
 	[ "$1" = debug ] || [ "$2" -lt 4 ] || args=
 	[ "$2" -lt 4 ] || args="$args numa=fake=2"
 	st=0 t0=$(date +%s) tries=3
-	# QEMU runs code that it translated before another CPU patched it, so that
-	# a static key which changes now and then leaves a CPU with a stray int3.
 	while :; do
 		"$top/scripts/vm.sh" -k "$1" -c "$2" -m $mem -t $limit -a "$args" -n "test-$1-$2-$3" \
 			-x 'Memory failure|MCE: Killing' -- \
 			"PTSHARE_TEST_QUICK=$quick sh /opt/ptshare/guest/run-selftests.sh $3" \
 			>"$log.out" 2>"$log.err" || st=$?
 		tries=$((tries - 1))
-		if [ $st -ne 70 ] || [ $tries -eq 0 ] || ! grep -q 'Oops: int3' "$log.err"; then break; fi
+		if [ $tries -eq 0 ] || ! stray_int3 $st "$log.err"; then break; fi
 		echo "note: $where: QEMU left an int3 behind, once more"
 		st=0
 	done
@@ -138,8 +152,16 @@ EOF
 		esac
 		selftests "$c" "$cpus" "$mode"
 	done
-	if [ -n "$TEST_FULL" ]; then
-		case $built in *" debug "*) check "fuzz, debug, 4 CPUs" "$top/scripts/fuzz.sh" || : ;; esac
+	case $built in *" debug "*)
+		check "fuzz $MINUTES minutes, debug, 4 CPUs" fuzz || :
+		grep -aho 'replay with -s [0-9]*' "$log" | sed 's/^/note: the fuzzer: /' || : ;;
+	esac
+	if [ -n "$TEST_BENCH" ]; then
+		case $built in *" perf "*)
+			if check "kernel vanilla" "$top/scripts/kernel.sh" vanilla; then
+				check "bench-ci" "$top/benchmarks/run" --ci || :
+			fi ;;
+		esac
 	fi
 	if [ -n "$TEST_OFF" ] && check "kernel off" "$top/scripts/kernel.sh" off &&
 		check "kernel vanilla" "$top/scripts/kernel.sh" vanilla; then

@@ -120,6 +120,23 @@ static inline bool ptshare_active(void)
 	return static_branch_unlikely(&ptshare_key);
 }
 
+/* May @vma ever link tables? Private mappings should not pay for asking. */
+static inline bool ptshare_possible(const struct vm_area_struct *vma)
+{
+	return ptshare_active() && vma->vm_flags & VM_MAYSHARE;
+}
+
+/*
+ * May tables be linked in @vma? The flag is set before the first PMD and never
+ * cleared, so whoever has locked a PTE in a linked table sees it. Nor should a
+ * process pay that shares nothing.
+ */
+static inline bool ptshare_used(const struct vm_area_struct *vma)
+{
+	return ptshare_possible(vma) &&
+	       test_bit(MMF_PTSHARE, &vma->vm_mm->flags);
+}
+
 /* Is @mm a host? Its flushes concern its members, its cpumask is empty. */
 static inline bool ptshare_is_host(const struct mm_struct *mm)
 {
@@ -153,8 +170,7 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 {
 	struct ptshare_table *table;
 
-	/* A private mapping has none, and should not pay for asking. */
-	if (!ptshare_active() || !(vma->vm_flags & VM_MAYSHARE))
+	if (!ptshare_used(vma))
 		return vma;
 	table = ptshare_pte_table(pte);
 	return table ? table->vma : vma;
@@ -195,6 +211,16 @@ static inline bool ptshare_retract(struct vm_area_struct *vma, pmd_t *pmd,
  * function behind it.
  */
 static inline bool ptshare_active(void)
+{
+	return false;
+}
+
+static inline bool ptshare_possible(const struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline bool ptshare_used(const struct vm_area_struct *vma)
 {
 	return false;
 }
@@ -247,7 +273,7 @@ bool __ptshare_link(struct vm_fault *vmf, bool again);
 
 static inline bool ptshare_link(struct vm_fault *vmf)
 {
-	if (!ptshare_active())
+	if (!ptshare_possible(vmf->vma))
 		return false;
 	return __ptshare_link(vmf, false);
 }
@@ -255,7 +281,7 @@ static inline bool ptshare_link(struct vm_fault *vmf)
 /* Later in the same fault, which is counted but once. */
 static inline bool ptshare_link_again(struct vm_fault *vmf)
 {
-	if (!ptshare_active())
+	if (!ptshare_possible(vmf->vma))
 		return false;
 	return __ptshare_link(vmf, true);
 }
@@ -265,7 +291,7 @@ bool __ptshare_populate(struct vm_area_struct *vma, unsigned long addr);
 static inline bool ptshare_populate(struct vm_area_struct *vma,
 				    unsigned long addr)
 {
-	if (!ptshare_active() || !(vma->vm_flags & VM_MAYSHARE))
+	if (!ptshare_possible(vma))
 		return false;
 	return __ptshare_populate(vma, addr);
 }
@@ -281,7 +307,7 @@ static inline bool ptshare_zap(struct mmu_gather *tlb,
 			       unsigned long addr, pte_t *pte, spinlock_t *ptl,
 			       struct zap_details *details)
 {
-	if (!ptshare_active())
+	if (!ptshare_used(vma))
 		return false;
 	return __ptshare_zap(tlb, vma, pmd, addr, pte, ptl, details);
 }
@@ -295,7 +321,7 @@ static inline void ptshare_zap_range(struct mmu_gather *tlb,
 				     unsigned long addr, unsigned long end,
 				     struct zap_details *details)
 {
-	if (ptshare_active())
+	if (ptshare_used(vma))
 		__ptshare_zap_range(tlb, vma, pmd, addr, end, details);
 }
 
@@ -409,7 +435,7 @@ static inline bool ptshare_protect(struct mmu_gather *tlb,
 				   unsigned long addr, pte_t *pte,
 				   spinlock_t *ptl, bool prot_numa)
 {
-	if (!ptshare_active())
+	if (!ptshare_used(vma))
 		return false;
 	return __ptshare_protect(tlb, vma, pmd, addr, pte, ptl, prot_numa);
 }
@@ -421,7 +447,7 @@ static inline bool ptshare_unlink(struct vm_area_struct *vma, pmd_t *pmd,
 				  unsigned long addr, pte_t *pte,
 				  spinlock_t *ptl)
 {
-	if (!ptshare_active())
+	if (!ptshare_used(vma))
 		return false;
 	return __ptshare_unlink(vma, pmd, addr, pte, ptl);
 }
@@ -432,7 +458,7 @@ void __ptshare_refill(struct vm_area_struct *vma, pmd_t *pmd,
 static inline void ptshare_refill(struct vm_area_struct *vma, pmd_t *pmd,
 				  unsigned long addr, unsigned long end)
 {
-	if (ptshare_active())
+	if (ptshare_used(vma))
 		__ptshare_refill(vma, pmd, addr, end);
 }
 
@@ -442,7 +468,7 @@ void __ptshare_unlink_range(struct vm_area_struct *vma, unsigned long start,
 static inline void ptshare_unlink_range(struct vm_area_struct *vma,
 					unsigned long start, unsigned long end)
 {
-	if (ptshare_active())
+	if (ptshare_used(vma))
 		__ptshare_unlink_range(vma, start, end);
 }
 

@@ -47,9 +47,11 @@ bool ptshare_file_eligible(struct vm_area_struct *vma)
 	/*
 	 * The filesystems that opt in do not count VMAs. Whoever does has put
 	 * their file there and opened it himself, as coda has its daemon do:
-	 * f_cred is not the user. System V shared memory is known better.
+	 * f_cred is not the user. Unless the flag is of operations of his own
+	 * making, as those of System V shared memory on a file of shmem.
 	 */
-	return !vma->vm_ops->open || shmem_mapping(vma->vm_file->f_mapping);
+	return !vma->vm_ops->open ||
+	       vma->vm_file->f_op != file_inode(vma->vm_file)->i_fop;
 }
 
 /* PTSHARE_LINK, or the counter of what speaks against it. */
@@ -154,8 +156,7 @@ bool ptshare_eligible(struct vm_fault *vmf, bool count)
 	struct vm_area_struct *vma = vmf->vma;
 	enum vm_event_item event;
 
-	if (!ptshare_wanted(vma) || !(vma->vm_flags & VM_MAYSHARE) ||
-	    !vma->vm_file)
+	if (!ptshare_wanted(vma) || !vma->vm_file)
 		return false;
 
 	event = ptshare_vma_eligible(vma);

@@ -188,7 +188,8 @@ out:
  * @addr: the address it wants
  *
  * MAP_POPULATE and the like ask for page after page. What others have populated
- * they get by links, without a fault.
+ * they get by links, without a fault. Where nobody was before, this makes the
+ * table, as the fault would that follows.
  *
  * Context: mmap_lock, at least for read. May sleep.
  * Return: true if a table was linked: it is worth looking for the page again.
@@ -197,10 +198,11 @@ bool __ptshare_populate(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct vm_fault vmf = {
 		.vma = vma,
-		.address = addr,
+		.address = addr & PAGE_MASK,
 		.pgoff = linear_page_index(vma, addr),
 	};
 
+	/* Not where a PUD could map a huge page: no DAX, no hugetlbfs. */
 	if (!ptshare_file_eligible(vma))
 		return false;
 	vmf.pmd = ptshare_pmd_alloc(vma->vm_mm, addr);
@@ -401,9 +403,8 @@ void __ptshare_zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
 	spinlock_t *ptl = pmd_lockptr(tlb->mm, pmd);
 	struct ptshare_gather *gather = &tlb->ptshare;
 
-	/* No process that shares nothing, and no host, has members. */
-	if (!(vma->vm_flags & VM_MAYSHARE) ||
-	    RB_EMPTY_ROOT(&tlb->mm->ptshare_members) ||
+	/* No host has members, nor has who left. */
+	if (RB_EMPTY_ROOT(&tlb->mm->ptshare_members) ||
 	    (details && details->zap_flags & ZAP_FLAG_MAPPING))
 		return;
 

@@ -77,6 +77,8 @@ bool ptshare_join(struct ptshare_host *host, struct mm_struct *mm,
 	new->mm = mm;
 	new->links = links;
 
+	/* Before the PMD: its lock is taken when the one here has been dropped. */
+	set_bit(MMF_PTSHARE, &mm->flags);
 	spin_lock(&mm->ptshare_lock);
 	counted = ptshare_member_count(host, mm, links);
 	if (!counted) {
@@ -182,13 +184,15 @@ unsigned long ptshare_nr_members(struct ptshare_host *host)
 
 /**
  * ptshare_mm_init() - initialise the fields of an mm
- * @mm: a new mm, maybe copied from another
+ * @mm: a new mm, maybe copied from another, with its flags
  */
 void ptshare_mm_init(struct mm_struct *mm)
 {
 	mm->ptshare_host = NULL;
 	spin_lock_init(&mm->ptshare_lock);
 	mm->ptshare_members = RB_ROOT;
+	/* All high flags are inherited: MMF_TOPDOWN_MASK is negative. */
+	clear_bit(MMF_PTSHARE, &mm->flags);
 }
 
 /**

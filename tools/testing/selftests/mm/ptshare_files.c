@@ -687,6 +687,20 @@ PT_TEST(overlay)
 		EXPECT_EQ(0, pt_fill(writer[i], a, 0, LEN, i + 2));
 	}
 	EXPECT_EQ(0, pt_verify(above[0], pt_slot(above[0], 0), 0, LEN, 1));
+
+	/*
+	 * The kernel chooses an address at which the file below can share. Not
+	 * by chance: it would align whole huge pages in any case.
+	 */
+	for (i = 0; pt_on() && i < 2; i++) {
+		long fd = pt_open(writer[i], OVERLAY "/file", O_RDWR);
+		long addr = pt_sys(writer[i], SYS_mmap, NULL, LEN - PT_PAGE,
+				   (long)RW, (long)MAP_SHARED, fd,
+				   (long)PT_PAGE);
+
+		ASSERT_LT(0, addr);
+		EXPECT_EQ(PT_PAGE, addr % PT_CHUNK);
+	}
 	pt_kill_all();
 	EXPECT_EQ(0, umount(OVERLAY));
 out:
