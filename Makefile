@@ -55,6 +55,12 @@ fuzz: selftests
 deps:
 	@scripts/deps.sh
 
+# What works on the kernel tree makes one if there is none.
+kernel vm selftests kselftest fuzz stress mutants off-identical checkpatch docs-check static-check coverage \
+	bisect-check roundtrip series deb: | $(BUILD)/linux/.git
+$(BUILD)/linux/.git: | deps
+	scripts/tree.sh
+
 # tree: build/linux = Debian's source + patches/ + overlay, a git tree (FORCE=1 drops your work)
 tree:
 	scripts/tree.sh

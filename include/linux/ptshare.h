@@ -325,6 +325,18 @@ static inline void ptshare_zap_range(struct mmu_gather *tlb,
 		__ptshare_zap_range(tlb, vma, pmd, addr, end, details);
 }
 
+bool __ptshare_zap_done(struct vm_area_struct *vma, unsigned long addr,
+			unsigned long end, struct zap_details *details);
+
+static inline bool ptshare_zap_done(struct vm_area_struct *vma,
+				    unsigned long addr, unsigned long end,
+				    struct zap_details *details)
+{
+	if (!ptshare_used(vma))
+		return false;
+	return __ptshare_zap_done(vma, addr, end, details);
+}
+
 bool __ptshare_free(struct mmu_gather *tlb, pmd_t *pmd, unsigned long addr);
 
 static inline bool ptshare_free(struct mmu_gather *tlb, pmd_t *pmd,

@@ -31,7 +31,7 @@
  *
  * Nothing that a process may do to @vma changes the answer.
  *
- * Context: mmap_lock or VMA lock, at least for read.
+ * Context: mmap_lock or VMA lock or i_mmap_rwsem, at least for read.
  * Return: true if so.
  */
 bool ptshare_file_eligible(struct vm_area_struct *vma)

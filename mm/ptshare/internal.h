@@ -110,6 +110,8 @@ struct ptshare_class {
  * @tables: chunk -> &struct ptshare_table; its lock also serialises creation,
  *	revival and death of tables
  * @nr_tables: entries of @tables
+ * @end: first chunk behind all that ever had a table; grows under the lock of
+ *	@tables, before the table is linked
  * @members_lock: protects @members and @nr_members
  * @members: &struct ptshare_member of every sharer
  * @nr_members: how many there are
@@ -127,6 +129,7 @@ struct ptshare_host {
 	struct vm_area_struct	*vma;
 	struct xarray		tables;
 	atomic_long_t		nr_tables;
+	pgoff_t			end;
 	spinlock_t		members_lock;	/* protects members, nr_members */
 	struct list_head	members;
 	unsigned int		nr_members;

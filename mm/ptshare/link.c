@@ -3,6 +3,9 @@
  * Linking tables into a process and unlinking them.
  */
 
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagewalk.h>
 #include <linux/pgalloc.h>
 #include <linux/swap.h>
@@ -418,6 +421,61 @@ void __ptshare_zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
 		spin_unlock(ptl);
 		ptshare_delay();
 	}
+}
+
+/**
+ * __ptshare_zap_done() - is there nothing to zap but in shared tables?
+ * @vma: a VMA of a file, part of which is being unmapped from everybody
+ * @addr: first byte
+ * @end: first byte behind
+ * @details: of the zap
+ *
+ * A file has as many VMAs as sharers, and all that the zaps of them would find
+ * is that the hosts' were enough. A look at the PMDs costs a tenth of a zap.
+ *
+ * What is faulted in behind the look is no more missed than behind a zap. But
+ * somebody else may be unmapping: a huge page that is no longer in the PMD may
+ * not be out of the mapcount before the PMD lock is dropped, or not out of the
+ * TLB before a gather ends. A zap waits for the one and flushes for the other.
+ *
+ * Context: i_mmap_rwsem, at least for read: @vma is in the tree of the file, so
+ *	that nobody frees or moves the upper levels of its page table, or has
+ *	its mm get an MMU notifier. May sleep.
+ * Return: true if the hosts were zapped before, and none of these PMDs has, or
+ *	just had, a private table or a huge page.
+ */
+bool __ptshare_zap_done(struct vm_area_struct *vma, unsigned long addr,
+			unsigned long end, struct zap_details *details)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long next;
+	bool done = true;
+	pmd_t *pmd, val;
+
+	/* An MMU notifier hears of what is unmapped, mapped or not. */
+	if (!(details->zap_flags & ZAP_FLAG_MAPPING) ||
+	    (details->single_folio &&
+	     folio_test_pmd_mappable(details->single_folio)) ||
+	    !ptshare_file_eligible(vma) || mm_has_notifiers(mm))
+		return false;
+
+	for (; done && addr < end; addr = next) {
+		cond_resched();
+		next = pud_addr_end(addr, end);
+		pmd = mm_find_pmd(mm, addr);
+		if (!pmd)
+			continue;
+		/* RCU, as khugepaged may be unlinking what is found. */
+		rcu_read_lock();
+		for (; done && addr < next; addr = pmd_addr_end(addr, next)) {
+			val = pmdp_get_lockless(pmd++);
+			done = pmd_none(val) || ptshare_pmd_table(val);
+		}
+		rcu_read_unlock();
+	}
+	/* A gather says that it is there before it clears anything. */
+	smp_rmb();
+	return done && !mm_tlb_flush_pending(mm);
 }
 
 /**

@@ -12,15 +12,38 @@
 
 #include "internal.h"
 
-/* How many PTEs of a host map @folio? */
-static int ptshare_count_mapped(struct folio *folio, struct vm_area_struct *vma)
+/*
+ * How many PTEs of a host map @folio, of those in the mapcount read before? No
+ * lock is needed: with the folio locked they only get fewer, and a PTE is cleared
+ * before the mapcount forgets it.
+ */
+static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
 {
-	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma,
-			      folio_pgoff(folio) << PAGE_SHIFT, 0);
+	unsigned long nr_pages = folio_nr_pages(folio), i;
+	pgoff_t pgoff = folio_pgoff(folio);
+	struct ptshare_table *table;
+	pte_t *ptes, pte;
 	int nr = 0;
 
-	while (page_vma_mapped_walk(&pvmw))
-		nr++;
+	/* It is aligned to its size, so in one chunk. To count none is safe. */
+	if (nr_pages > PTSHARE_CHUNK_PAGES)
+		return 0;
+
+	/* No PTE from before it was cleared, and the mapcount from after. */
+	smp_rmb();
+	rcu_read_lock();
+	table = xa_load(&host->tables, pgoff / PTSHARE_CHUNK_PAGES);
+	if (table) {
+		ptes = page_address(table->page);
+		ptes += pgoff % PTSHARE_CHUNK_PAGES;
+		for (i = 0; i < nr_pages; i++) {
+			pte = ptep_get_lockless(ptes + i);
+			if (pte_present(pte) &&
+			    pte_pfn(pte) == folio_pfn(folio) + i)
+				nr++;
+		}
+	}
+	rcu_read_unlock();
 	return nr;
 }
 
@@ -62,12 +85,14 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 		over = !rwc->rmap_one(folio, vma, pgoff << PAGE_SHIFT,
 				      rwc->arg) ||
 		       (rwc->done && rwc->done(folio));
-		if (rwc->mapped_only)
-			unseen -= ptshare_count_mapped(folio, vma);
+		if (rwc->mapped_only) {
+			unseen -= ptshare_count_mapped(folio, host);
+			over |= !unseen;
+		}
 	}
 	if (over)
 		ptshare_host_put(host);
-	return over || (rwc->mapped_only && !unseen);
+	return over;
 }
 
 /**
@@ -121,10 +146,12 @@ void __ptshare_zap_hosts(struct address_space *mapping, pgoff_t first,
 	host_details.even_cows = true;
 	details->zap_flags |= ZAP_FLAG_MAPPING;
 	while ((host = ptshare_host_next(mapping, host))) {
-		pgoff_t end = min(last, vma_pages(host->vma) - 1);
+		/* An empty address space takes longer than a table. */
+		pgoff_t end = READ_ONCE(host->end) * PTSHARE_CHUNK_PAGES;
 
-		if (first > end)
+		if (first >= end)
 			continue;
+		end = min(last, end - 1);
 		zap_page_range_single(host->vma, first << PAGE_SHIFT,
 				      (end - first + 1) << PAGE_SHIFT,
 				      &host_details);

@@ -149,6 +149,8 @@ static bool ptshare_table_install(struct ptshare_table *table, pmd_t *pmd)
 	if (xa_err(__xa_store(&host->tables, table->chunk, table,
 			      GFP_NOWAIT | __GFP_NOWARN)))
 		return false;
+	if (table->chunk >= host->end)
+		WRITE_ONCE(host->end, table->chunk + 1);
 
 	spin_lock(ptl);
 	VM_WARN_ON_ONCE(!pmd_none(*pmd));
