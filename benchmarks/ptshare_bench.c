@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <math.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -967,11 +968,15 @@ static void reclaim_one(unsigned int nr)
 		vain = 0;
 		out = swapped_out() - last;
 	}
-	if (out < (long)(part / PAGE) * 9 / 10)
-		die("reclaim: only %ld of %lu pages went: is there swap?", out, part / PAGE);
+	/* The unpatched kernel finds a page used, time and again, that 1000 map. */
+	if (out < (long)(part / PAGE) * 9 / 10) {
+		if (nr <= 256)
+			die("reclaim: only %ld of %lu pages went: is there swap?", out, part / PAGE);
+		out = 0;
+	}
 	snprintf(param, sizeof(param), "%u", nr);
-	result("reclaim.page", param, (double)ns / out, "ns");
-	result("reclaim.flush_ipis", param, (double)(flush_ipis() - ipis) / out, "ipis");
+	result("reclaim.page", param, out ? (double)ns / out : NAN, "ns");
+	result("reclaim.flush_ipis", param, out ? (double)(flush_ipis() - ipis) / out : NAN, "ipis");
 	result("reclaim.links", param, before, "links");
 	close(fd);
 	crew_dismiss(&c);

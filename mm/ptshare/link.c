@@ -423,6 +423,26 @@ void __ptshare_zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
 	}
 }
 
+/* The PMD of @addr, or NULL; @next is where its page table ends. */
+static pmd_t *ptshare_pmd_find(struct mm_struct *mm, unsigned long addr,
+			       unsigned long end, unsigned long *next)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	*next = pgd_addr_end(addr, end);
+	if (!pgd_present(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	*next = p4d_addr_end(addr, *next);
+	if (!p4d_present(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	*next = pud_addr_end(addr, *next);
+	return pud_present(*pud) ? pmd_offset(pud, addr) : NULL;
+}
+
 /**
  * __ptshare_zap_done() - is there nothing to zap but in shared tables?
  * @vma: a VMA of a file, part of which is being unmapped from everybody
@@ -431,18 +451,19 @@ void __ptshare_zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
  * @details: of the zap
  *
  * A file has as many VMAs as sharers, and all that the zaps of them would find
- * is that the hosts' were enough. A look at the PMDs costs a tenth of a zap.
+ * is that the hosts' were enough. A look at the PMDs costs a fraction of a zap.
  *
  * What is faulted in behind the look is no more missed than behind a zap. But
- * somebody else may be unmapping: a huge page that is no longer in the PMD may
- * not be out of the mapcount before the PMD lock is dropped, or not out of the
- * TLB before a gather ends. A zap waits for the one and flushes for the other.
+ * somebody else may be unmapping. What a gather has cleared may still be in the
+ * TLB: a zap that ends meanwhile flushes. And a huge page that is no longer in
+ * the PMD may still be in the mapcount until the PMD lock is dropped: a zap for
+ * the sake of a huge folio waits for that, others come back with the folio.
  *
  * Context: i_mmap_rwsem, at least for read: @vma is in the tree of the file, so
  *	that nobody frees or moves the upper levels of its page table, or has
  *	its mm get an MMU notifier. May sleep.
- * Return: true if the hosts were zapped before, and none of these PMDs has, or
- *	just had, a private table or a huge page.
+ * Return: true if the hosts were zapped before, and a zap of @vma would find
+ *	nothing to do and nothing to wait for or to flush.
  */
 bool __ptshare_zap_done(struct vm_area_struct *vma, unsigned long addr,
 			unsigned long end, struct zap_details *details)
@@ -461,8 +482,8 @@ bool __ptshare_zap_done(struct vm_area_struct *vma, unsigned long addr,
 
 	for (; done && addr < end; addr = next) {
 		cond_resched();
-		next = pud_addr_end(addr, end);
-		pmd = mm_find_pmd(mm, addr);
+		/* No PUD maps a huge page: no DAX, no hugetlbfs. */
+		pmd = ptshare_pmd_find(mm, addr, end, &next);
 		if (!pmd)
 			continue;
 		/* RCU, as khugepaged may be unlinking what is found. */

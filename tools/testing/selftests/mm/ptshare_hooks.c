@@ -140,21 +140,22 @@ PT_TEST(punch_is_one_flush)
 /* Nor are private tables passed over, for the sake of the shared ones around. */
 PT_TEST(punch_reaches_private)
 {
+	unsigned long hole = CHUNK_AT - PT_CHUNK, len = 3 * PT_CHUNK;
 	int fd = pt_stamped_memfd(LEN, 1), i;
 
 	make_sharers(_metadata, fd);
-	/* A chunk in three VMAs is private. */
+	/* A chunk in three VMAs is private, between shared ones of two of them. */
 	ASSERT_EQ(0, pt_sys(p[0], SYS_mprotect, m[0] + PAGE_AT, PT_PAGE,
 			    (long)PROT_READ));
 	ASSERT_EQ(0, pt_verify(p[0], m[0], 0, LEN, 1));
 	if (pt_on())
 		EXPECT_EQ(1, pt_private_tables(p[0]));
-	pt_punch(fd, CHUNK_AT, PT_CHUNK);
-	pt_stamp_file(fd, CHUNK_AT / PT_PAGE, PT_CHUNK, 2);
+	pt_punch(fd, hole, len);
+	pt_stamp_file(fd, hole / PT_PAGE, len, 2);
 	for (i = 0; i < NR; i++) {
-		EXPECT_EQ(0, pt_verify(p[i], m[i] + CHUNK_AT,
-				       CHUNK_AT / PT_PAGE, PT_CHUNK, 2));
-		EXPECT_EQ(0, pt_verify(p[i], m[i], 0, CHUNK_AT, 1));
+		EXPECT_EQ(0, pt_verify(p[i], m[i] + hole, hole / PT_PAGE, len,
+				       2));
+		EXPECT_EQ(0, pt_verify(p[i], m[i], 0, hole, 1));
 	}
 }
 
