@@ -29,8 +29,6 @@ static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
 	if (nr_pages > PTSHARE_CHUNK_PAGES)
 		return 0;
 
-	/* No PTE from before it was cleared, and the mapcount from after. */
-	smp_rmb();
 	rcu_read_lock();
 	table = xa_load(&host->tables, pgoff / PTSHARE_CHUNK_PAGES);
 	if (table) {
@@ -71,8 +69,11 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 	struct ptshare_host *host = NULL;
 	bool over = false;
 
+	/* No PTE from before it was cleared, and the mapcount from after. */
+	smp_rmb();
 	while (!over && (host = ptshare_host_next(mapping, host))) {
 		struct vm_area_struct *vma = host->vma;
+		int seen = rwc->seen ? *rwc->seen : 0;
 
 		if (pgoff + folio_nr_pages(folio) > vma_pages(vma))
 			continue;
@@ -85,8 +86,12 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 		over = !rwc->rmap_one(folio, vma, pgoff << PAGE_SHIFT,
 				      rwc->arg) ||
 		       (rwc->done && rwc->done(folio));
-		if (rwc->mapped_only) {
-			unseen -= ptshare_count_mapped(folio, host);
+		if (rwc->seen) {
+			/* Most often it did something about all. */
+			seen = *rwc->seen - seen;
+			if (seen != unseen)
+				seen = ptshare_count_mapped(folio, host);
+			unseen -= seen;
 			over |= !unseen;
 		}
 	}
