@@ -13,9 +13,9 @@
 #include "internal.h"
 
 /*
- * How many PTEs of a host map @folio, of those in the mapcount read before? No
- * lock is needed: with the folio locked they only get fewer, and a PTE is cleared
- * before the mapcount forgets it.
+ * How many PTEs of a host map @folio, of those in the mapcount read before, with
+ * a read barrier? No lock is needed: with the folio locked they only get fewer,
+ * and a PTE is cleared before the mapcount forgets it.
  */
 static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
 {
@@ -53,10 +53,12 @@ static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
  *
  * Most walks are over when nothing maps the folio any more. One that leaves
  * PTEs in place would go through all VMAs, for the sake of private tables that
- * may not exist. So it counts: mappings are added under the folio lock, hence
- * all that hosts have now are in the mapcount read before. If that is no more,
- * there was no other mapping then, and there will be none until the folio is
- * unlocked. Mappings that go away meanwhile make the walk longer, no more.
+ * may not exist. So it counts. Mappings are added under the folio lock, or copied
+ * from a private one, by fork with userfaultfd. Hence all PTEs of hosts, whether
+ * @rwc->rmap_one did something about them or not, are in the mapcount read before.
+ * If that is no more, there was no other mapping then, and there will be none
+ * until the folio is unlocked. Mappings that go away meanwhile make the walk
+ * longer, no more.
  *
  * Context: i_mmap_rwsem for read. May sleep if @rwc's functions do.
  * Return: true if the walk is over.
@@ -87,10 +89,11 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 				      rwc->arg) ||
 		       (rwc->done && rwc->done(folio));
 		if (rwc->seen) {
-			/* Most often it did something about all. */
+			/* If it did something about all, no need to look. */
 			seen = *rwc->seen - seen;
 			if (seen != unseen)
 				seen = ptshare_count_mapped(folio, host);
+			VM_WARN_ON_ONCE(seen > unseen);
 			unseen -= seen;
 			over |= !unseen;
 		}

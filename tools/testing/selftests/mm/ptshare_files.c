@@ -254,12 +254,12 @@ PT_TEST(write_after_fsync)
 	end(_metadata);
 }
 
-/* The same when one has a table of its own beside the shared one */
+/* The same when one has a table of its own beside two shared ones */
 PT_TEST(write_after_fsync_with_private)
 {
 	unsigned long val = 100;
-	struct pt_proc *q;
-	char *a;
+	struct pt_proc *q, *r;
+	char *a, *b;
 	int k;
 
 	if (!begin_with_disk(_metadata, variant->fs))
@@ -270,9 +270,12 @@ PT_TEST(write_after_fsync_with_private)
 	a = pt_slot(q, 0) + PT_PAGE;
 	ASSERT_EQ(a, pt_mmap(q, a, LEN, RW, MAP_SHARED | MAP_FIXED_NOREPLACE,
 			     fd, 0));
+	r = pt_spawn();
+	b = pt_map(r, 0, fd, LEN, 0, RW | PROT_EXEC);
 	for (k = 0; k < pt_effort(8); k++) {
 		off_t off = PAGE_AT + k * PT_PAGE;
 
+		EXPECT_EQ(0, pt_poke(r, b + off, ++val));
 		EXPECT_EQ(0, pt_poke(q, a + off, ++val));
 		EXPECT_EQ(0, pt_poke(p[1], m[1] + off, ++val));
 		ASSERT_EQ(0, fsync(fd));
