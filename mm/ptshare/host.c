@@ -194,6 +194,9 @@ struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make)
  */
 void ptshare_host_put(struct ptshare_host *host)
 {
+	/* For each page that rmap looks for, and hardly ever the last. */
+	if (likely(refcount_dec_not_one(&host->users)))
+		return;
 	if (!__cond_lock(&ptshare_hosts_lock,
 			 refcount_dec_and_lock(&host->users,
 					       &ptshare_hosts_lock)))

@@ -79,7 +79,6 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 
 		if (pgoff + folio_nr_pages(folio) > vma_pages(vma))
 			continue;
-		cond_resched();
 		/* The walk may leave poison entries. */
 		if (folio_contain_hwpoisoned_page(folio))
 			ptshare_table_poison(host, pgoff / PTSHARE_CHUNK_PAGES);
@@ -97,6 +96,8 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 			unseen -= seen;
 			over |= !unseen;
 		}
+		if (!over)
+			cond_resched();
 	}
 	if (over)
 		ptshare_host_put(host);
