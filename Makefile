@@ -138,7 +138,7 @@ series:
 port-report: deps
 	scripts/port-report.sh
 
-# deb: Debian packages of a kernel for cloud machines and of ptshare-stat (build/deb; long)
+# deb: Debian packages of a kernel for cloud machines and of ptshare-stat (build/deb; an hour)
 deb: deps
 	scripts/deb.sh
 

@@ -101,7 +101,7 @@ export KBUILD_BUILD_USER=ptshare KBUILD_BUILD_HOST=ptshare KBUILD_BUILD_VERSION=
 export DEBFULLNAME=ptshare DEBEMAIL=ptshare@example.org KDEB_CHANGELOG_DIST=bookworm
 log=$deb/build.log
 t0=$(date +%s)
-echo "deb.sh: building $version, log in $log: long, minutes with a filled compiler cache"
+echo "deb.sh: building $version, log in $log: an hour on 2 cores, minutes with a filled compiler cache"
 nice -n 5 "$@" -j"$JOBS" KDEB_PKGVERSION="$version" bindeb-pkg >"$log" 2>&1 9>&- &
 pid=$!
 trap 'kill $pid 2>/dev/null; wait $pid; exit 130' INT TERM
