@@ -34,12 +34,17 @@ passed=0 failed=0 begin=$(date +%s)
 
 pass() { passed=$((passed + 1)); echo "pass - $*"; }
 fail() { failed=$((failed + 1)); echo "fail - $*"; }
+# notes LOG: a boot that had to be repeated is no secret
+notes() { sed -n 's/^vm.sh: note: /note: /p' "$1"; }
 # check NAME COMMAND...: quiet if good, the log's end if not
 check()
 {
 	name=$1 log=$BUILD/log/test-$(echo "$1" | tr -c 'a-z0-9\n' '-').log t0=$(date +%s)
 	shift
-	if "$@" >"$log" 2>&1; then
+	st=0
+	"$@" >"$log" 2>&1 || st=$?
+	notes "$log"
+	if [ $st -eq 0 ]; then
 		pass "$name ($(($(date +%s) - t0)) s)"
 		return 0
 	fi
@@ -102,6 +107,7 @@ selftests()
 		echo "note: $where: QEMU left an int3 behind, once more"
 		st=0
 	done
+	notes "$log.err"
 	grep -aE '^(pass|skip|fail) - ' "$log.out" >"$log.lines" || :
 	grep -aB4 '^not ok' "$log.out" | head -n 60 >"$log.notok" || :
 	while read -r line; do

@@ -102,7 +102,8 @@ fi
 	-virtfs "local,path=$share,mount_tag=host,security_model=none,multidevs=remap"
 
 # Now and then virtual CPUs trap on a jump label that another one patches, for
-# QEMU runs code it translated before. Only booting does that: once more then.
+# QEMU runs code it translated before; or it resets the machine without a word.
+# If that happens while booting, the command has not been tried: once more then.
 tries=3
 while :; do
 	timedout='' qst=0
@@ -136,14 +137,19 @@ while :; do
 		grep -avE -e "$expect" "$tmp/bad" >"$tmp/bad2" || :
 		mv "$tmp/bad2" "$tmp/bad"
 	fi
-	if grep -q 'Oops: int3' "$tmp/bad" && ! grep -aq 'guest: the command starts' "$console" &&
-		[ $tries -gt 1 ]; then
-		tries=$((tries - 1))
-		echo "vm.sh: note: QEMU lost its way while booting (int3), once more" >&2
-		rm -f "$tmp/out"
-		continue
+	lost=
+	if grep -q 'Oops: int3' "$tmp/bad"; then
+		lost=int3
+	elif [ ! -s "$tmp/bad" ] && [ $qst -eq 0 ] && [ -z "$status" ]; then
+		lost='reset without a message'
 	fi
-	break
+	if [ -z "$lost" ] || [ $tries -eq 1 ] || grep -aq 'guest: the command starts' "$console"; then
+		break
+	fi
+	tries=$((tries - 1))
+	echo "vm.sh: note: QEMU lost its way while booting ($lost), once more; last: $(
+		tail -n 1 "$console" | tr -d '\r')" >&2
+	rm -f "$tmp/out"
 done
 [ -z "$timedout" ] || echo "vm.sh: timeout after $limit s, guest killed; console: $console" >&2
 if [ -s "$tmp/bad" ]; then

@@ -128,8 +128,10 @@ static inline bool ptshare_possible(const struct vm_area_struct *vma)
 
 /*
  * May tables be linked in @vma? The flag is set before the first PMD and never
- * cleared, so whoever has locked a PTE in a linked table sees it. Nor should a
- * process pay that shares nothing.
+ * cleared, so whoever has locked a PTE in a linked table sees it. Who asks
+ * without that lock may be told no too late, and then has to do what any
+ * process needs: ptshare_zap_done(). Nor should a process pay that shares
+ * nothing.
  */
 static inline bool ptshare_used(const struct vm_area_struct *vma)
 {
