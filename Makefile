@@ -26,23 +26,23 @@ help:
 demo: deps
 	scripts/demo.sh
 
-# bench: benchmarks, three kernels against each other (BENCH='memory attach': some; build/bench/report.txt)
+# bench: benchmarks, three kernels against each other, 15 minutes (BENCH='memory attach': some; build/bench/report.txt)
 bench: deps
 	benchmarks/run $(BENCH)
 
-# bench-ci: the benchmarks for every change; fails if a target of 1, 2, 4, 6 is further away than it was
+# bench-ci: the benchmarks for every change, 3 minutes; fails if a target of 1, 2, 4, 6 is further away than it was
 bench-ci: deps
 	benchmarks/run --ci
 
-# programs: PostgreSQL, Python and LMDB as Debian has them, three kernels (build/programs/report.txt)
+# programs: PostgreSQL, Python and LMDB as Debian has them, three kernels, 15 minutes (build/programs/report.txt)
 programs: deps
 	benchmarks/run --real --rounds 1 --limit 1800 --out $(BUILD)/programs programs
 
-# test: all checks, an hour; ends with 'N passed, N failed'
+# test: what can be checked in an hour; ends with 'N passed, N failed'
 test: deps
 	scripts/test.sh
 
-# test-full: the whole matrix at full length, and off-identical (hours)
+# test-full: the same with the whole matrix at full length, and off-identical (hours)
 test-full: deps
 	TEST_FULL=1 scripts/test.sh
 
@@ -109,7 +109,7 @@ checkpatch:
 static-check:
 	scripts/static-check.sh
 
-# coverage: which lines of mm/ptshare do the selftests reach? (build/coverage/report.txt)
+# coverage: which lines of mm/ptshare do the selftests reach? 15 minutes (build/coverage/report.txt)
 coverage: selftests
 	scripts/kernel.sh cov
 	scripts/coverage.sh
@@ -127,7 +127,7 @@ roundtrip:
 	scripts/test-roundtrip.sh
 
 # shellcheck: all scripts
-shellcheck:
+shellcheck: deps
 	shellcheck -x -P . scripts/*.sh scripts/guest/* benchmarks/debian-image .ci/run
 
 # series: the series as mails with a cover letter, proved by git am and checkpatch (build/series)
@@ -148,7 +148,7 @@ deb-test: deps
 
 # clean: remove what was built, all but the kernel tree
 clean:
-	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-tree bisect-perf \
+	rm -rf $(foreach d,perf debug off vanilla mutants cov mutants-tree bisect-* \
 		guest guest-share kselftest log demo bench bench-ci programs docs allyes roundtrip linux.tmp coverage series \
 		port deb deb-test debian.ext4* stress static-tree static-before static-after,$(BUILD)/$(d))
 	@git -C $(BUILD)/linux worktree prune 2>/dev/null || :

@@ -18,7 +18,7 @@ usage()
 {
 	cat <<USAGE
 usage: scripts/demo.sh [-q] [-k] [-r]     (or: make demo)
-  -q  quick: 8 processes x 64 MiB, no story; to see that it works
+  -q  quick: 8 processes x 64 MiB, no story and no picture; to see that it works
   -k  take the kernels as they are, build only what is missing
   -r  report only: evaluate the runs that are in $BUILD/demo again
 environment (what is set now):

@@ -11,8 +11,7 @@ die() { echo "docs-check.sh: $*" >&2; exit 1; }
 [ $# -eq 0 ] || { echo "usage: [BUILD=dir] scripts/docs-check.sh" >&2; exit 2; }
 tree=$BUILD/linux
 [ -e "$tree/.git" ] || die "no kernel tree in $tree: run 'make tree' first"
-command -v sphinx-build >/dev/null ||
-	die "no Sphinx: apt-get install --no-install-recommends python3-sphinx"
+"$top/scripts/deps.sh" python3-sphinx
 out=$BUILD/docs
 rm -rf "$out"
 mkdir -p "$out"

@@ -27,9 +27,9 @@ for f in $(grep -lE "$prog" "$dir"/ptshare_*.c 2>/dev/null || :); do
 		{ echo "selftests.sh: $f does not compile" >&2; exit 1; }
 	mv "$out.tmp" "$out"
 done
-for f in "$BUILD"/guest/ptshare_*; do # programs that are gone
+for f in "$BUILD"/guest/ptshare_*; do # tests that are gone
 	p=$(basename "$f")
-	case $p in ptshare_demo*|'ptshare_*') continue ;; esac
+	case $p in ptshare_demo*|ptshare_bench|'ptshare_*') continue ;; esac
 	[ -f "$dir/$p.c" ] || { echo "selftests.sh: removing $p, which has no source any more"; rm -f "$f"; }
 done
 echo "selftests.sh: $n programs in $BUILD/guest"

@@ -22,6 +22,7 @@ usage: scripts/vm.sh [options] -- COMMAND      run COMMAND under /bin/sh in the 
   -x REGEX         complaint lines matching REGEX (grep -E) are expected
   -s DIR           share DIR with the guest as /host (9p)
   -I               one CPU with instruction counting (1 instruction = 1 ns)
+environment: BUILD, QEMU (default qemu-system-x86_64), GUEST_PROGRAMS (of the host, to be in the guest)
 exit: COMMAND's status, or 70 complaint on the console, 71 timeout, 72 guest died
 or never reported, 73 KASAN missing from a kernel that should have it, 64 usage,
 69 something missing on the host

@@ -100,12 +100,15 @@ struct ptshare_table {
  * @tables: @local, or a page when there are more of them
  * @nr: tables collected
  * @max: room in @tables
+ * @writable: could one of them be written through, and has this mm not been
+ *	flushed since?
  * @local: room for the common, small unmap
  */
 struct ptshare_gather {
 	struct ptshare_table	**tables;
 	unsigned int		nr;
 	unsigned int		max;
+	bool			writable;
 	struct ptshare_table	*local[PTSHARE_GATHER_LOCAL];
 };
 
@@ -347,6 +350,14 @@ static inline bool ptshare_free(struct mmu_gather *tlb, pmd_t *pmd,
 	if (!ptshare_active())
 		return false;
 	return __ptshare_free(tlb, pmd, addr);
+}
+
+void __ptshare_flush_unlinked(struct mmu_gather *tlb);
+
+static inline void ptshare_flush_unlinked(struct mmu_gather *tlb)
+{
+	if (ptshare_active())
+		__ptshare_flush_unlinked(tlb);
 }
 
 void __ptshare_put_unlinked(struct mmu_gather *tlb);

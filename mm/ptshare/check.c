@@ -30,8 +30,10 @@ void ptshare_delay(void)
 {
 	u32 us = READ_ONCE(ptshare_delay_us);
 
-	if (us)
-		udelay(us);
+	if (us) {
+		mdelay(us / 1000);
+		udelay(us % 1000);
+	}
 }
 
 /**

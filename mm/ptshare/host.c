@@ -84,6 +84,8 @@ static void ptshare_host_free(struct ptshare_host *host)
 	vm_area_free(host->vma);
 	mmdrop(host->mm);
 	put_user_ns(host->class.user_ns);
+	/* No entries, but an expansion that failed may have left nodes. */
+	xa_destroy(&host->tables);
 	kfree_rcu(host, rcu);
 }
 
@@ -187,8 +189,8 @@ struct ptshare_host *ptshare_host_get(struct vm_area_struct *vma, bool make)
  * @host: the host
  *
  * The last one is dropped by its last member, or by somebody who passed by: an
- * rmap walk, the checker, a write to vm.ptshare_unlink. There are no tables
- * then.
+ * rmap walk, a truncation, a fault that found no table in the end, the checker,
+ * a write to vm.ptshare_unlink. There are no tables then.
  *
  * Context: May sleep. Takes no lock that a caller in rmap or truncation holds.
  */
@@ -206,7 +208,7 @@ void ptshare_host_put(struct ptshare_host *host)
 	list_del(&host->all);
 	spin_unlock(&ptshare_hosts_lock);
 
-	VM_WARN_ON_ONCE(!xa_empty(&host->tables));
+	VM_WARN_ON_ONCE(atomic_long_read(&host->nr_tables));
 	count_vm_event(PTSHARE_HOST_FREE);
 	trace_ptshare_host_free(host);
 	ptshare_host_free(host);

@@ -86,8 +86,9 @@ struct dentry;
  * @user_ns: and in which user namespace
  *
  * Present and accessed bits of a shared table show a sharer what the others
- * touch. The last two confine that to those who could look at each other
- * anyway, unless vm.ptshare_trust says otherwise.
+ * touch. The last two confine that to one user, unless vm.ptshare_trust says
+ * otherwise. That is wider than ptrace_may_access(), which wants all IDs and
+ * capabilities to agree, and a process that may be dumped.
  */
 struct ptshare_class {
 	pgprot_t		prot;

@@ -116,7 +116,7 @@ static unsigned int ptshare_set_pmds(struct vm_fault *vmf,
  *
  * Context: mmap_lock or VMA lock, at least for read. May sleep.
  * Return: true if allocating a table would be of no use: vmf->pmd was pointed
- *	to a shared one, here or by somebody faster. Both may be undone by now.
+ *	to a shared one here, or somebody was faster. Both may be undone by now.
  */
 bool __ptshare_link(struct vm_fault *vmf, bool again)
 {
@@ -222,6 +222,28 @@ void ptshare_gather_init(struct mmu_gather *tlb)
 	tlb->ptshare.tables = tlb->ptshare.local;
 	tlb->ptshare.max = ARRAY_SIZE(tlb->ptshare.local);
 	tlb->ptshare.nr = 0;
+	tlb->ptshare.writable = false;
+}
+
+/**
+ * __ptshare_flush_unlinked() - flush before VMAs leave their files
+ * @tlb: the gather that has unlinked and zapped all they map
+ *
+ * A file without a writable mapping (mapping_deny_writable()) whose pages have
+ * no references but the usual is taken to be safe from stores, by seals of
+ * memfds among others. A zapped PTE sees to that: it was flushed under the PTE
+ * lock if it was dirty, else no CPU can make it so any more, and the gather
+ * holds the page until it flushes. Unlinking leaves PTEs and references alone,
+ * so before the VMA is counted out no other thread may have a translation left.
+ *
+ * Context: before free_pgtables().
+ */
+void __ptshare_flush_unlinked(struct mmu_gather *tlb)
+{
+	/* An exiting mm has no other threads. */
+	if (tlb->ptshare.writable && !tlb->fullmm)
+		tlb_flush_mmu_tlbonly(tlb);
+	tlb->ptshare.writable = false;
 }
 
 /**
@@ -311,6 +333,8 @@ static bool ptshare_clear_pmd(struct mmu_gather *tlb, pmd_t *pmd,
 	tlb_flush_pte_range(tlb, addr & PMD_MASK, PMD_SIZE);
 	tlb->freed_tables = 1;
 	tlb->ptshare.tables[tlb->ptshare.nr++] = table;
+	if (table->host->class.access & VM_WRITE)
+		tlb->ptshare.writable = true;
 	count_vm_event(PTSHARE_UNLINK);
 	static_assert(PTSHARE_UNLINK_SPLIT - PTSHARE_UNLINK_UNMAP ==
 		      PTSHARE_SPLIT);
@@ -455,9 +479,9 @@ static pmd_t *ptshare_pmd_find(struct mm_struct *mm, unsigned long addr,
  *
  * What is faulted in behind the look is no more missed than behind a zap. But
  * somebody else may be unmapping. What a gather has cleared may still be in the
- * TLB: a zap that ends meanwhile flushes. And a huge page that is no longer in
- * the PMD may still be in the mapcount until the PMD lock is dropped: a zap for
- * the sake of a huge folio waits for that, others come back with the folio.
+ * TLB: a zap that ends meanwhile flushes. And a huge page that mremap() or a
+ * split has taken from the PMD is in the mapcount until the PMD lock is dropped:
+ * a zap for the sake of a huge folio waits for that, others come back with it.
  *
  * Context: i_mmap_rwsem, at least for read: @vma is in the tree of the file, so
  *	that nobody frees or moves the upper levels of its page table, or has

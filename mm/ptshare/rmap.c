@@ -54,7 +54,7 @@ static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
  * Most walks are over when nothing maps the folio any more. One that leaves
  * PTEs in place would go through all VMAs, for the sake of private tables that
  * may not exist. So it counts. Mappings are added under the folio lock, or copied
- * from a private one, by fork with userfaultfd. Hence all PTEs of hosts, whether
+ * from a private one, by fork. Hence all PTEs of hosts, whether
  * @rwc->rmap_one did something about them or not, are in the mapcount read before.
  * If that is no more, there was no other mapping then, and there will be none
  * until the folio is unlocked. Mappings that go away meanwhile make the walk
@@ -128,8 +128,6 @@ bool __ptshare_walk_skip(struct page_vma_mapped_walk *pvmw)
 	pte_unmap(pvmw->pte);
 	pvmw->pte = NULL;
 	pvmw->address = (pvmw->address & PMD_MASK) + PMD_SIZE;
-	if (!pvmw->address)
-		pvmw->address = ULONG_MAX;
 	count_vm_event(PTSHARE_RMAP_SKIP);
 	return true;
 }

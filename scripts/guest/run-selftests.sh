@@ -18,7 +18,7 @@ elif [ "$mode" != 0 ]; then
 fi
 if [ $# -eq 0 ]; then
 	for p in /opt/ptshare/ptshare_*; do
-		case $p in */ptshare_demo*|*'*') ;; *) set -- "$@" "${p##*/}" ;; esac
+		case $p in */ptshare_demo*|*/ptshare_bench|*'*') ;; *) set -- "$@" "${p##*/}" ;; esac
 	done
 fi
 for p in "$@"; do

@@ -159,6 +159,34 @@ PT_TEST(punch_reaches_private)
 	}
 }
 
+/* Behind GiBs that nobody has touched there is something again. */
+PT_TEST(punch_sparse)
+{
+	const unsigned long far = 3UL << 30;
+	int fd = pt_stamped_memfd(LEN, 1), i;
+
+	ASSERT_EQ(0, ftruncate(fd, far + LEN));
+	pt_stamp_file(fd, far / PT_PAGE, LEN, 1);
+	for (i = 0; i < NR; i++) {
+		p[i] = pt_spawn();
+		/* Behind the slots, which are not as large */
+		m[i] = pt_slot(p[i], PT_SLOTS);
+		ASSERT_EQ(m[i], pt_mmap(p[i], m[i], far + LEN, RW, MAP_SHARED |
+					MAP_FIXED_NOREPLACE, fd, 0));
+		ASSERT_EQ(0, pt_verify(p[i], m[i], 0, LEN, 1));
+		ASSERT_EQ(0, pt_verify(p[i], m[i] + far, far / PT_PAGE, LEN,
+				       1));
+	}
+	pt_punch(fd, 0, far + LEN);
+	pt_stamp_file(fd, 0, LEN, 2);
+	pt_stamp_file(fd, far / PT_PAGE, LEN, 2);
+	for (i = 0; i < NR; i++) {
+		EXPECT_EQ(0, pt_verify(p[i], m[i], 0, LEN, 2));
+		EXPECT_EQ(0, pt_verify(p[i], m[i] + far, far / PT_PAGE, LEN,
+				       2));
+	}
+}
+
 /* --- soft-dirty tracking of more than one ----------------------------------- */
 
 static bool soft_dirty(int i, unsigned long off)

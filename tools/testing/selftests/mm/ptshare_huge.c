@@ -97,17 +97,6 @@ PT_TEST(huge_advise)
 	huge_then_small(_metadata, "huge=advise", MADV_HUGEPAGE);
 }
 
-/* Until khugepaged and allocation agree; what fails for lack of memory may. */
-static long collapse(int i, char *addr, size_t len)
-{
-	long end = pt_now_ms() + 10000, ret;
-
-	do {
-		ret = pt_sys(p[i], SYS_madvise, addr, len, (long)MADV_COLLAPSE);
-	} while ((ret == -EAGAIN || ret == -EBUSY) && pt_now_ms() < end);
-	return ret;
-}
-
 /*
  * Who asks for huge pages gets them, although the table is not his alone; the
  * other sharers find their contents in the huge page, and map it as one.
@@ -119,7 +108,7 @@ PT_TEST(collapse_shared)
 
 	make_sharers(_metadata, fd);
 	for (i = 0; i < NR - 1; i++) {
-		ret = collapse(i, m[i], LEN);
+		ret = pt_collapse(p[i], m[i], LEN);
 		if (ret == -EINVAL)
 			SKIP(return, "no MADV_COLLAPSE of shared memory");
 		EXPECT_EQ(0, ret);
@@ -150,14 +139,14 @@ PT_TEST(collapse_linked)
 	for (i = 1; i < NR; i++)
 		ASSERT_EQ(0, pt_sys(p[i], SYS_madvise, m[i], LEN,
 				    (long)MADV_NOHUGEPAGE));
-	if (collapse(0, m[0], LEN) == -EINVAL)
+	if (pt_collapse(p[0], m[0], LEN) == -EINVAL)
 		SKIP(return, "no MADV_COLLAPSE of shared memory");
 	all_show(_metadata, 1);
 	for (i = 0; i < NR; i++)
 		EXPECT_EQ(i ? 0 : (long)LEN / 1024, pmd_mapped_kb(i));
 	ASSERT_EQ(0, pt_sys(p[1], SYS_madvise, m[1], LEN,
 			    (long)MADV_HUGEPAGE));
-	EXPECT_EQ(0, collapse(1, m[1], LEN));
+	EXPECT_EQ(0, pt_collapse(p[1], m[1], LEN));
 	EXPECT_EQ((long)LEN / 1024, pmd_mapped_kb(1));
 	EXPECT_EQ(0, pt_fill(p[2], m[2], 0, LEN, 2));
 	all_show(_metadata, 2);
@@ -175,11 +164,10 @@ PT_TEST(collapse_under_writers)
 	if (pt_read_num(THP "hpage_pmd_size") != (long)PT_CHUNK)
 		SKIP(return, "no huge pages");
 	pt_start_writers(NULL);
-	p[0] = q;
 	mq = pt_map(q, 1, pt_counter_fd, PT_MIN_LEN, 0, RW);
 	for (i = 0; i < n; i++) {
 		pt_let_write();
-		done += !collapse(0, mq + PT_COUNTER_AT, PT_CHUNK);
+		done += !pt_collapse(q, mq + PT_COUNTER_AT, PT_CHUNK);
 		pt_let_write();
 		EXPECT_EQ(0, pt_lost_writes("collapse"));
 		/* A page between the counters: splits the huge page. */
@@ -190,6 +178,59 @@ PT_TEST(collapse_under_writers)
 	EXPECT_EQ(0, pt_stop_writers());
 	TH_LOG("%ld of %d collapses done", done, n);
 	EXPECT_LT(0, done);
+}
+
+/* Move the chunk at arg[0] to arg[1]; count at arg[2] before and after. */
+static long move_once(unsigned long *arg)
+{
+	unsigned long *steps = (void *)arg[2];
+	void *to = (void *)arg[1], *moved;
+
+	pt_inc(steps);
+	moved = mremap((void *)arg[0], PT_CHUNK, PT_CHUNK,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	pt_inc(steps);
+	return moved != to;
+}
+
+/*
+ * mremap() moves a huge page without a lock of the file: for a moment no PMD
+ * maps it, neither here nor there, but its mapcount says that it is mapped.
+ * Punching has to wait for that, or the page leaves the file and stays mapped.
+ */
+PT_TEST(punch_in_mremap)
+{
+	int fd = pt_stamped_memfd(LEN, 1), i, n = pt_effort(16), hit = 0;
+	unsigned long *steps = PT_CTL(unsigned long);
+	long ret;
+
+	/* All have links, and keep those of the other chunks. */
+	make_sharers(_metadata, fd);
+	for (i = 0; i < n; i++) {
+		/* Not back to where it was: mappings that merge move locked. */
+		char *to = pt_slot(p[0], 1 + i % 2);
+		bool delay;
+
+		ret = pt_collapse(p[0], m[0], PT_CHUNK);
+		if (ret == -EINVAL)
+			SKIP(return, "no MADV_COLLAPSE of shared memory");
+		ASSERT_EQ(0, ret);
+		EXPECT_EQ((long)PT_CHUNK / 1024, pmd_mapped_kb(0));
+		/* The kernel may keep it between here and there, from then on. */
+		delay = pt_set_delay_us(200000);
+		pt_start(p[0], move_once, m[0], to, steps);
+		ASSERT_TRUE(pt_await(steps, 2 * i + 1));
+		if (delay)
+			pt_sleep_ms(10 << i % 4);
+		hit += pt_get(steps) == 2 * i + 1UL;
+		pt_punch(fd, 0, PT_CHUNK);
+		pt_set_delay_us(0);
+		ASSERT_EQ(0, pt_finish(p[0]));
+		m[0] = to;
+		EXPECT_EQ(0, pt_fill(p[1], m[1], 0, PT_CHUNK, i + 2));
+		EXPECT_EQ(0, pt_verify(p[0], to, 0, PT_CHUNK, i + 2));
+	}
+	TH_LOG("%d of %d during the move", hit, n);
 }
 
 /* khugepaged does by itself what MADV_COLLAPSE does on demand. */

@@ -647,19 +647,33 @@ PT_TEST(race_dontneed_delayed)
 	race_unlink(_metadata, OP_DONTNEED, 300);
 }
 
-/* One unlink of the chunk at arg[0], in the way of arg[1] */
+/* One unlink of the chunk at arg[0], in the way of arg[1], for arg[3] bytes */
 static long unlink_once(unsigned long *arg)
 {
 	char *addr = (char *)arg[0];
 	long ret;
 
 	if (arg[1] == OP_DONTNEED)
-		ret = madvise(addr, PT_PAGE, MADV_DONTNEED);
+		ret = madvise(addr, arg[3], MADV_DONTNEED);
 	else
 		ret = mmap(addr, PT_CHUNK, RW, MAP_SHARED | MAP_FIXED, arg[2],
 			   CHUNK_AT) != addr;
 	pt_set(&CTL->op_done, 1);
 	return ret;
+}
+
+/*
+ * Let a spinner look before the call that was started ends, which it can only
+ * do with a stale entry. Was there time?
+ */
+static int look_in_window(void)
+{
+	int hit = !pt_get(&CTL->op_done);
+	unsigned long round = pt_get(&CTL->round[0]);
+
+	while (!pt_get(&CTL->op_done) && pt_get(&CTL->round[0]) < round + 3)
+		sched_yield();
+	return hit;
 }
 
 /*
@@ -688,7 +702,6 @@ static void move_in_window(struct __test_metadata *_metadata, enum own_op op)
 	start_spinner(b, spin_read, page_of(b), 1, 0, 1);
 	for (i = 0; i < n; i++) {
 		long unlinks = pt_vmstat("ptshare_unlink");
-		unsigned long round;
 
 		/* Mapped there, for the call to find it; on the LRU */
 		ASSERT_EQ(0, pt_touch(member[0], page_of(member[0]), PT_PAGE,
@@ -696,7 +709,8 @@ static void move_in_window(struct __test_metadata *_metadata, enum own_op op)
 		pt_write_file("/proc/sys/vm/compact_memory", "1");
 		let_spin(1);
 		pt_set(&CTL->op_done, 0);
-		pt_start(b, unlink_once, chunk_of(b), (unsigned long)op, remote);
+		pt_start(b, unlink_once, chunk_of(b), (unsigned long)op, remote,
+			 PT_PAGE);
 		while (pt_vmstat("ptshare_unlink") == unlinks &&
 		       !pt_get(&CTL->op_done))
 			;
@@ -704,12 +718,7 @@ static void move_in_window(struct __test_metadata *_metadata, enum own_op op)
 				 PT_PAGE, (long)MADV_SOFT_OFFLINE);
 		fill_page(PAGE_IN, CTL->gen + 1);
 		pt_inc(&CTL->gen);
-		/* Let it look, which it can only do with a stale entry. */
-		hit += !pt_get(&CTL->op_done);
-		round = pt_get(&CTL->round[0]);
-		while (!pt_get(&CTL->op_done) &&
-		       pt_get(&CTL->round[0]) < round + 3)
-			sched_yield();
+		hit += look_in_window();
 		ASSERT_EQ(0, pt_finish(b));
 	}
 	pt_set_delay_us(0);
@@ -726,6 +735,47 @@ PT_TEST(move_page_in_remap)
 PT_TEST(move_page_in_dontneed)
 {
 	move_in_window(_metadata, OP_DONTNEED);
+}
+
+/*
+ * A process drops a huge page, and before it has flushed its TLB the page is
+ * punched out of the file. It is mapped nowhere and nothing is left to zap, but
+ * who punches has to flush all the same: what another thread of that process
+ * reads and writes there is not in the file any more.
+ */
+PT_TEST(punch_huge_in_dontneed)
+{
+	int i, n = pt_effort(12), hit = 0;
+	struct pt_proc *b;
+	long ret;
+
+	make_members(_metadata);
+	b = member[2];
+	if (pt_nr_cpus() > 2)
+		pt_pin(0);
+	start_spinner(b, spin_read, samples_of(b), SAMPLES, 0, 1);
+	for (i = 0; i < n; i++) {
+		ret = pt_collapse(b, chunk_of(b), PT_CHUNK);
+		if (ret == -EINVAL)
+			SKIP(return, "no MADV_COLLAPSE of shared memory");
+		ASSERT_EQ(0, ret);
+		let_spin(1);
+		pt_set(&CTL->op_done, 0);
+		pt_set_delay_us(200000);
+		pt_start(b, unlink_once, chunk_of(b), (unsigned long)OP_DONTNEED,
+			 -1L, PT_CHUNK);
+		/* Not mapped any more; else the spinner has it again already. */
+		while (pt_pagemap(b->pid, chunk_of(b)) >> 63 &&
+		       !pt_get(&CTL->op_done))
+			;
+		next_generation(lose_chunk);
+		hit += look_in_window();
+		pt_set_delay_us(0);
+		ASSERT_EQ(0, pt_finish(b));
+	}
+	stop_spinners(1);
+	TH_LOG("%d of %d in the window", hit, n);
+	expect_no_bad(_metadata, "huge page");
 }
 
 /*
@@ -764,6 +814,87 @@ PT_TEST(take_turns_crowd)
 {
 	crowd = true;
 	take_turns(_metadata);
+}
+
+#define TRAIL		2000UL		/* mappings behind the file, */
+#define TRAIL_STEP	(2 * PT_CHUNK)	/* so far from each other */
+
+/* Many mappings from arg[0] on, each with a page table of its own */
+static long map_trail(unsigned long *arg)
+{
+	unsigned long addr = arg[0], i;
+
+	for (i = 1; i < TRAIL; i++) {
+		unsigned long *page = mmap((void *)(addr + i * TRAIL_STEP),
+					   PT_PAGE, RW, MAP_PRIVATE |
+					   MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+					   -1, 0);
+
+		if (page == MAP_FAILED)
+			return -errno;
+		*page = i;
+	}
+	return 0;
+}
+
+static long unmap_once(unsigned long *arg)
+{
+	long ret = munmap((void *)arg[0], arg[1]);
+
+	pt_set(&CTL->op_done, 1);
+	return ret;
+}
+
+/* Another number at arg[0] each time, as long as it is mapped */
+static long spin_change(unsigned long *arg)
+{
+	unsigned long *round = (void *)arg[2];
+
+	if (pt_nr_cpus() > 2)
+		pt_pin(arg[3]);
+	pt_inc(&CTL->started);
+	while (!pt_store((void *)arg[0], *round))
+		pt_inc(round);
+	pt_inc(&CTL->ended);
+	return 0;
+}
+
+/*
+ * A file is mapped and written to by one process, which unmaps it and much
+ * else, so that this takes a while. Once nothing maps the file writable it can
+ * be sealed, and then the process's other thread must not change it any more.
+ */
+PT_TEST(seal_after_munmap)
+{
+	const off_t at = CHUNK_AT + PAGE_IN * PT_PAGE;
+	int i, n = pt_effort(8), hit = 0;
+	struct pt_proc *b = pt_spawn();
+	char *addr = pt_slot(b, PT_SLOTS);	/* behind the slots */
+	unsigned long was, is;
+
+	if (pt_nr_cpus() > 2)
+		pt_pin(0);
+	for (i = 0; i < n; i++) {
+		fd = pt_memfd(LEN);
+		ASSERT_EQ(addr, pt_mmap(b, addr, LEN, RW, MAP_SHARED |
+					MAP_FIXED_NOREPLACE, fd, 0));
+		ASSERT_EQ(0, pt_touch(b, addr + CHUNK_AT, PT_CHUNK, true));
+		ASSERT_EQ(0, pt_call(b, map_trail, addr + LEN));
+		start_spinner(b, spin_change, addr + at, 1, 0, 1);
+		let_spin(1);
+		pt_set(&CTL->op_done, 0);
+		pt_start(b, unmap_once, addr, LEN + TRAIL * TRAIL_STEP);
+		while (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE))
+			ASSERT_EQ(EBUSY, errno);
+		ASSERT_EQ((ssize_t)sizeof(was), pread(fd, &was, sizeof(was), at));
+		hit += !pt_get(&CTL->op_done);
+		ASSERT_EQ(0, pt_finish(b));
+		stop_spinners(1);
+		ASSERT_EQ((ssize_t)sizeof(is), pread(fd, &is, sizeof(is), at));
+		EXPECT_EQ(was, is);
+		close(fd);
+	}
+	TH_LOG("%d of %d sealed during munmap", hit, n);
 }
 
 TEST_HARNESS_MAIN

@@ -749,6 +749,16 @@ long pt_poison(struct pt_proc *p, char *addr)
 	return pt_call(p, do_poison, addr);
 }
 
+long pt_collapse(struct pt_proc *p, char *addr, size_t len)
+{
+	long end = pt_now_ms() + 10000, ret;
+
+	do {
+		ret = pt_sys(p, SYS_madvise, addr, len, (long)MADV_COLLAPSE);
+	} while ((ret == -EAGAIN || ret == -EBUSY) && pt_now_ms() < end);
+	return ret;
+}
+
 long pt_private_tables(struct pt_proc *p)
 {
 	return (pt_status(p->pid, "VmPTE") - p->vmpte0) / 4;

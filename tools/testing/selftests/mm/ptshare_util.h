@@ -185,6 +185,11 @@ long pt_verify(struct pt_proc *p, char *addr, unsigned long pgno, size_t len,
 
 /* Inject a memory failure into a page of p: 0 or -errno. */
 long pt_poison(struct pt_proc *p, char *addr);
+/*
+ * MADV_COLLAPSE in p, again if memory or a lock cannot be had: 0 or -errno,
+ * -EINVAL if the kernel has no huge pages for shared memory.
+ */
+long pt_collapse(struct pt_proc *p, char *addr, size_t len);
 
 /* PTE tables that p alone owns within its slots */
 long pt_private_tables(struct pt_proc *p);
