@@ -51,7 +51,8 @@ struct zap_details;
  * @PTSHARE_ZAP: the range stays mapped: MADV_DONTNEED, the OOM reaper
  * @PTSHARE_PROTECT: mprotect
  * @PTSHARE_WALK: a walk came upon it: mlock, soft-dirty, collapse, migration
- * @PTSHARE_RANGE: a range must have none: mremap, userfaultfd, MADV_NOSHARE_PT
+ * @PTSHARE_RANGE: a range must have none: mremap, userfaultfd, MADV_NOSHARE_PT,
+ *	a VMA that merges with one whose soft-dirty pages are tracked
  * @PTSHARE_PROCESS: the process must have none: an MMU notifier,
  *	PR_SET_PTSHARE_DISABLE, a write to vm.ptshare_unlink
  * @PTSHARE_SPLIT: a VMA boundary moves into the chunk
@@ -100,8 +101,7 @@ struct ptshare_table {
  * @tables: @local, or a page when there are more of them
  * @nr: tables collected
  * @max: room in @tables
- * @writable: could one of them be written through, and has this mm not been
- *	flushed since?
+ * @writable: one of them is for writable mappings
  * @local: room for the common, small unmap
  */
 struct ptshare_gather {

@@ -25,7 +25,7 @@
  * after the TLB flush that follows the last clearing of one. Flushes of a
  * host go to all its members, or, if these are very many, to all CPUs. Neither
  * PMDs nor i_mmap would do: an mm that is unlinking has cleared its PMD, and
- * left i_mmap, before it flushes.
+ * may have left i_mmap, before it flushes.
  *
  * The life of a table:
  *

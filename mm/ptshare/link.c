@@ -243,7 +243,6 @@ void __ptshare_flush_unlinked(struct mmu_gather *tlb)
 	/* An exiting mm has no other threads. */
 	if (tlb->ptshare.writable && !tlb->fullmm)
 		tlb_flush_mmu_tlbonly(tlb);
-	tlb->ptshare.writable = false;
 }
 
 /**
@@ -274,6 +273,7 @@ void __ptshare_put_unlinked(struct mmu_gather *tlb)
 	if (host)
 		ptshare_leave(host, tlb->mm, links);
 	gather->nr = 0;
+	gather->writable = false;
 }
 
 /**
@@ -733,6 +733,33 @@ static void ptshare_unlink_boundary(struct vm_area_struct *vma,
 		ptshare_unlink_for(vma, addr, addr + 1, PTSHARE_SPLIT);
 }
 
+/*
+ * VMAs merge though one of them is tracked for soft-dirty pages and the other
+ * is not, the only one of the two that can have links. What comes of it may be
+ * tracked.
+ */
+static void ptshare_unlink_merging(struct vm_area_struct *vma,
+				   unsigned long start, unsigned long end,
+				   long adjust_next)
+{
+	unsigned long first = min(start, vma->vm_start);
+	/* With adjust_next the one that comes next is concerned in any case. */
+	unsigned long last = max(end, vma->vm_end) + !!adjust_next;
+	VMA_ITERATOR(vmi, vma->vm_mm, first);
+	vm_flags_t differ = 0;
+	struct vm_area_struct *v;
+
+	if (!VM_SOFTDIRTY || !ptshare_used(vma))
+		return;
+	for_each_vma_range(vmi, v, last)
+		differ |= v->vm_flags ^ vma->vm_flags;
+	if (!(differ & VM_SOFTDIRTY))
+		return;
+	vma_iter_set(&vmi, first);
+	for_each_vma_range(vmi, v, last)
+		ptshare_unlink_for(v, v->vm_start, v->vm_end, PTSHARE_RANGE);
+}
+
 /**
  * __ptshare_adjust_vma() - keep linked chunks inside one VMA
  * @vma: the VMA that will change
@@ -741,7 +768,8 @@ static void ptshare_unlink_boundary(struct vm_area_struct *vma,
  * @adjust_next: by how much the start of the VMA behind it will move, bytes
  *
  * Like vma_adjust_trans_huge(), and called next to it: a chunk that a new
- * boundary cuts is unlinked before the boundary moves.
+ * boundary cuts is unlinked before the boundary moves, and so is everything
+ * before a merge that changes soft-dirty tracking.
  *
  * Context: mmap_lock and VMA locks for write; i_mmap_rwsem may be held too.
  */
@@ -750,6 +778,7 @@ void __ptshare_adjust_vma(struct vm_area_struct *vma, unsigned long start,
 {
 	struct vm_area_struct *next;
 
+	ptshare_unlink_merging(vma, start, end, adjust_next);
 	ptshare_unlink_boundary(vma, start);
 	ptshare_unlink_boundary(vma, end);
 	if (adjust_next > 0) {

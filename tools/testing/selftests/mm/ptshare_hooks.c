@@ -215,6 +215,37 @@ PT_TEST(soft_dirty_of_two)
 	EXPECT_FALSE(soft_dirty(0, PAGE_AT + PT_PAGE));
 }
 
+/*
+ * A mapping whose writes are tracked becomes like its neighbour, which came
+ * later. They merge, and all of it is tracked.
+ */
+PT_TEST(soft_dirty_merge)
+{
+	int fd = pt_stamped_memfd(LEN, 1);
+	const unsigned long half = LEN / 2;
+	char path[64];
+
+	p[0] = pt_spawn();
+	p[1] = pt_spawn();
+	m[0] = pt_map(p[0], 0, fd, half, 0, PT_RO);
+	m[1] = pt_map(p[1], 1, fd, LEN, 0, RW);
+	ASSERT_EQ(0, pt_touch(p[1], m[1], LEN, true));
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", p[0]->pid);
+	if (!soft_dirty(1, PAGE_AT) || pt_write_file(path, "4"))
+		SKIP(return, "no soft-dirty tracking");
+	ASSERT_EQ(m[0] + half, pt_mmap(p[0], m[0] + half, half, RW, MAP_SHARED |
+				       MAP_FIXED_NOREPLACE, fd, half));
+	/* All that others have touched, and not one page of his own */
+	if (pt_on())
+		EXPECT_EQ(0, pt_touch(p[0], m[0] + half, PT_PAGE, false));
+	ASSERT_EQ(0, pt_sys(p[0], SYS_mprotect, m[0], half, (long)RW));
+	EXPECT_EQ(0, pt_verify(p[0], m[0], 0, LEN, 1));
+	EXPECT_EQ(0, pt_touch(p[0], m[0] + half + PT_PAGE, PT_PAGE, true));
+	EXPECT_FALSE(soft_dirty(0, half));
+	EXPECT_TRUE(soft_dirty(0, half + PT_PAGE));
+	EXPECT_FALSE(soft_dirty(0, half + 2 * PT_PAGE));
+}
+
 /* --- NUMA balancing --------------------------------------------------------- */
 
 static long minor_faults(unsigned long *arg)
