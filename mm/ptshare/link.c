@@ -745,12 +745,13 @@ static void ptshare_unlink_merging(struct vm_area_struct *vma,
 	unsigned long first = min(start, vma->vm_start);
 	/* With adjust_next the one that comes next is concerned in any case. */
 	unsigned long last = max(end, vma->vm_end) + !!adjust_next;
-	VMA_ITERATOR(vmi, vma->vm_mm, first);
-	vm_flags_t differ = 0;
 	struct vm_area_struct *v;
+	struct vma_iterator vmi;
+	vm_flags_t differ = 0;
 
 	if (!VM_SOFTDIRTY || !ptshare_used(vma))
 		return;
+	vma_iter_init(&vmi, vma->vm_mm, first);
 	for_each_vma_range(vmi, v, last)
 		differ |= v->vm_flags ^ vma->vm_flags;
 	if (!(differ & VM_SOFTDIRTY))
