@@ -45,6 +45,16 @@ bool ptshare_file_eligible(struct vm_area_struct *vma)
 		return false;
 
 	/*
+	 * Nor if a driver maps a shmem file that it has made for itself, with
+	 * plans of its own for the VMA: i915 changes vm_page_prot after the
+	 * fact. Files that are opened, memfds among them, can be read at an
+	 * offset, and those of the kernel's own shared memory are private.
+	 */
+	if (!(vma->vm_file->f_mode & FMODE_PREAD) &&
+	    !IS_PRIVATE(file_inode(vma->vm_file)))
+		return false;
+
+	/*
 	 * The filesystems that opt in do not count VMAs. Whoever does has put
 	 * their file there and opened it himself, as coda has its daemon do:
 	 * f_cred is not the user. Unless the flag is of operations of his own
