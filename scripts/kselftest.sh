@@ -56,11 +56,11 @@ if [ "$just" = r ]; then
 fi
 
 [ -d "$BUILD/linux/.git" ] || [ -f "$BUILD/linux/.git" ] || die "no $BUILD/linux: run 'make tree' first"
+[ "$(id -u)" -eq 0 ] || die "run as root: the image has files of root"
 "$top/scripts/deps.sh" mmdebstrap rsync
 for r in $RUNS; do
 	"$top/scripts/kernel.sh" "${r%:*}"
 done
-[ "$(id -u)" -eq 0 ] || die "run as root: the image has files of root"
 
 # Of the unpatched tree: the kernel's tests, without ours. What run_vmtests.sh
 # leaves out is added to the list; of the cgroup tests it is those of memory.

@@ -38,11 +38,21 @@ want 7 "a status" -- 'exit 7'
 want 137 "a kill" -- 'kill -9 $$'
 want 71 "a hanging command" -t 10 -- 'sleep 1000'
 want 72 "a guest that goes away" -- 'poweroff -f'
+want 72 "a guest that goes away while booting" -a 'rdinit=/bin/poweroff -- -f' -- true
+QEMU=true want 72 "a boot that is lost each time" -- true
+mkdir -p "$BUILD/log/test-vm"
+cat >"$BUILD/log/test-vm/qemu" <<'EOT'
+#!/bin/sh
+[ ! -e "$0.lost" ] || exec qemu-system-x86_64 "$@"
+: >"$0.lost"
+EOT
+chmod +x "$BUILD/log/test-vm/qemu"
+QEMU=$BUILD/log/test-vm/qemu want 5 "a boot that is lost once" -- 'exit 5'
 want 70 "a panic" -- 'echo c >/proc/sysrq-trigger'
 want 70 "a warning" -- 'echo "WARNING: CPU: 1 test" >/dev/kmsg'
 want 70 "a counter gone wrong" -- 'echo "BUG: Bad rss-counter state mm:0" >/dev/kmsg'
 want 3 "an expected warning" -x 'CPU: 1 test' -- 'echo "WARNING: CPU: 1 test" >/dev/kmsg; exit 3'
-mkdir -p "$BUILD/log/test-vm" # an image whose .config promises KASAN
+# An image whose .config promises KASAN
 cp "$BUILD/$k/bzImage" "$BUILD/log/test-vm/bzImage"
 echo CONFIG_KASAN=y >"$BUILD/log/test-vm/.config"
 grep -q CONFIG_KASAN=y "$BUILD/$k/.config" ||

@@ -141,7 +141,7 @@ while :; do
 	lost=
 	if grep -q 'Oops: int3' "$tmp/bad"; then
 		lost=int3
-	elif [ ! -s "$tmp/bad" ] && [ $qst -eq 0 ] && [ -z "$status" ]; then
+	elif [ ! -s "$tmp/bad" ] && [ $qst -eq 0 ] && [ -z "$status" ] && ! grep -aq 'reboot: ' "$console"; then
 		lost='reset without a message'
 	fi
 	if [ -z "$lost" ] || [ $tries -eq 1 ] || grep -aq 'guest: the command starts' "$console"; then

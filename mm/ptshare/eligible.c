@@ -45,10 +45,10 @@ bool ptshare_file_eligible(struct vm_area_struct *vma)
 		return false;
 
 	/*
-	 * Nor if a driver maps a shmem file that it has made for itself, with
-	 * plans of its own for the VMA: i915 changes vm_page_prot after the
-	 * fact. Files that are opened, memfds among them, can be read at an
-	 * offset, and those of the kernel's own shared memory are private.
+	 * A driver that maps a shmem file of its own making may have plans for
+	 * the VMA: i915 changes its vm_page_prot, with no regard for faults.
+	 * Other files were opened, which goes for memfds, too, so that they
+	 * can be read at an offset, or are the kernel's, and private.
 	 */
 	if (!(vma->vm_file->f_mode & FMODE_PREAD) &&
 	    !IS_PRIVATE(file_inode(vma->vm_file)))

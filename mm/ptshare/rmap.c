@@ -54,11 +54,11 @@ static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
  * Most walks are over when nothing maps the folio any more. One that leaves
  * PTEs in place would go through all VMAs, for the sake of private tables that
  * may not exist. So it counts. Mappings are added under the folio lock, or copied
- * from a private one, by fork. Hence all PTEs of hosts, whether
- * @rwc->rmap_one did something about them or not, are in the mapcount read before.
- * If that is no more, there was no other mapping then, and there will be none
- * until the folio is unlocked. Mappings that go away meanwhile make the walk
- * longer, no more.
+ * from a private one, by fork. Hence all PTEs of hosts, whether @rwc->rmap_one
+ * did something about them or not, are in the mapcount read before. If that is
+ * no more, there was no other mapping then, and there will be none until the
+ * folio is unlocked. Mappings that go away meanwhile make the walk longer, no
+ * more.
  *
  * Context: i_mmap_rwsem for read. May sleep if @rwc's functions do.
  * Return: true if the walk is over.
