@@ -82,6 +82,17 @@ fuzz()
 	done
 	return "$st"
 }
+# not_ok LOG: of each test that failed what was expected, and the last four lines
+not_ok()
+{
+	awk '/#  RUN / { n = 0 }
+		{ line[++n] = $0 }
+		/^not ok/ {
+			for (i = 1; i <= n; i++)
+				if (i > n - 5 || line[i] ~ /Expected/)
+					print line[i]
+		}' "$1"
+}
 # selftests CONFIG CPUS MODE: boot and take over the guest's pass/fail lines
 selftests()
 {
@@ -107,7 +118,7 @@ selftests()
 	done
 	notes "$log.err"
 	grep -aE '^(pass|skip|fail) - ' "$log.out" >"$log.lines" || :
-	grep -aB4 '^not ok' "$log.out" | head -n 60 >"$log.notok" || :
+	not_ok "$log.out" | head -n 60 >"$log.notok"
 	while read -r line; do
 		case $line in
 		'pass - '*) pass "$where: ${line#pass - }" ;;
