@@ -25,9 +25,9 @@ seconds=$((MINUTES * 60))
 begin=$(date +%s)
 echo "fuzz.sh: $MINUTES minutes and the time to boot; console: $BUILD/log/fuzz.console"
 # The fuzzer does not stop in the middle of a round.
-"$top/scripts/vm.sh" -k debug -c 4 -m 3G -t $((seconds + 900)) -a 'ptshare=2 no5lvl numa=fake=2' -n fuzz -- \
+"$top/scripts/vm.sh" -k debug -c 4 -m 3G -t $((seconds + 1800)) -a 'ptshare=2 no5lvl numa=fake=2' -n fuzz -- \
 	"mkfs.ext4 -q /dev/ram0 && mkfs.xfs -q /dev/ram1 && mkdir -p /tmp/tmpfs /tmp/ext4 /tmp/xfs &&
 		mount /dev/ram0 /tmp/ext4 && mount /dev/ram1 /tmp/xfs && mount -t tmpfs tmpfs /tmp/tmpfs || exit
-	PTSHARE_TEST_LIMIT=$((seconds + 300)) run-selftests.sh 2 \
+	PTSHARE_TEST_LIMIT=$((seconds + 900)) run-selftests.sh 2 \
 		'ptshare_fuzz ${KNOBS:+-k} -t $seconds /tmp/tmpfs /tmp/ext4 /tmp/xfs'"
 echo "fuzz.sh: passed, and the console has no complaint ($(($(date +%s) - begin)) s)"

@@ -88,7 +88,7 @@ printf '%s\n' "$*" >"$tmp/command"
 BUILD=$BUILD "$top/scripts/guest-image.sh" "$tmp/initrd" "$tmp/command"
 
 append="console=ttyS0 panic=-1 oops=panic tsc=reliable no_timer_check watchdog_thresh=30"
-append="$append rcupdate.rcu_cpu_stall_timeout=60 printk.devkmsg=on"
+append="$append rcupdate.rcu_cpu_stall_timeout=60 workqueue.watchdog_thresh=120 printk.devkmsg=on"
 [ -z "$share" ] || append="$append ptshare_host9p"
 set -- "$qemu" -M q35 -cpu max -m "$mem" -nodefaults -no-user-config -display none -no-reboot \
 	-kernel "$image" -initrd "$tmp/initrd" -append "$append $kargs" \

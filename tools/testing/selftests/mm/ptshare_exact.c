@@ -141,11 +141,13 @@ PT_TEST(reclaim_is_one_flush_a_batch)
 	struct reclaimed r;
 	long rounds[2];
 
-	if (!others || !pt_need_swap() || !pt_need_group(512 * MB))
-		SKIP(return, "one CPU, no swap on zram or no memory cgroup");
+	if (!pt_on() || !others)
+		SKIP(return, PT_OFF ", or one CPU");
+	if (!pt_need_swap() || !pt_need_group(512 * MB))
+		SKIP(return, "no swap on zram or no memory cgroup");
 	pt_pin(0);
 	for (k = 0; k < 2; k++) {
-		r = reclaim(mode < 0 || k ? mode : 0, k ? NR : 1);
+		r = reclaim(k ? mode : 0, k ? NR : 1);
 		rounds[k] = (r.interrupts + others - 1) / others;
 		TH_LOG("%d sharers, mode %d: %ld pages scanned, %ld reclaimed, %ld rounds",
 		       k ? NR : 1, pt_mode(), r.scanned, r.stolen, rounds[k]);
@@ -208,12 +210,12 @@ PT_TEST(unlinking_is_no_more_flushes)
 		{ "mprotect of all", SYS_mprotect, 0, LEN, RO },
 		{ "mprotect of a page", SYS_mprotect, 5 * MB, PT_PAGE, RO },
 	};
-	int mode = pt_mode(), others = pt_nr_cpus() - 1, n = pt_effort(12), tries;
+	int mode = pt_mode(), others = pt_nr_cpus() - 1, n = pt_effort(24), tries;
 	unsigned int i;
 	long own, shared, most;
 
-	if (!others)
-		SKIP(return, "one CPU");
+	if (!pt_on() || !others)
+		SKIP(return, PT_OFF ", or one CPU");
 	pt_pin(0);
 	for (i = 0; i < ARRAY_SIZE(ops); i++) {
 		/*
@@ -222,7 +224,7 @@ PT_TEST(unlinking_is_no_more_flushes)
 		 * there each time.
 		 */
 		for (tries = 3; tries; tries--) {
-			own = interrupts_of(mode < 0 ? mode : 0, &ops[i], n);
+			own = interrupts_of(0, &ops[i], n);
 			shared = interrupts_of(mode, &ops[i], n);
 			most = own + own / 8 + others + 2;
 			TH_LOG("%s, %d times: %ld interrupts with own tables, %ld with shared ones",

@@ -578,8 +578,7 @@ PT_TEST(collapse)
 		m[i] = pt_map(p[i], i, fd, LEN, 0, RO);
 		ASSERT_EQ(0, pt_touch(p[i], m[i], LEN, false));
 	}
-	ret = pt_sys(p[1], SYS_madvise, m[1] + PT_CHUNK, PT_CHUNK,
-		     (long)MADV_COLLAPSE);
+	ret = pt_collapse(p[1], m[1] + PT_CHUNK, PT_CHUNK);
 	if (ret == -EINVAL) {
 		end(_metadata);
 		SKIP(return, "no huge pages for such files");

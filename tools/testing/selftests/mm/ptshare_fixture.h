@@ -25,7 +25,7 @@ FIXTURE_TEARDOWN(ptshare)
 }
 
 /* Generous: a debug kernel under emulation is slow, and a hang is a failure. */
-#define PT_TEST(name)	TEST_F_TIMEOUT(ptshare, name, 240)
+#define PT_TEST(name)	TEST_F_TIMEOUT(ptshare, name, 900)
 
 /* Why a test of sharing as such is skipped */
 #define PT_OFF		"vm.ptshare is off or missing"

@@ -106,6 +106,7 @@ static long trust;
 /* No knob is turned while somebody holds this. */
 static pthread_mutex_t knobs_rest = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long next_op;
+static long hard_end = LONG_MAX;	/* of a round, too: on a machine that is very slow */
 static __thread unsigned long *rng;
 static __thread struct user *me;
 
@@ -1115,7 +1116,7 @@ static void *be_busy(void *data)
 	int i;
 
 	rng = &u->rng;
-	for (i = 0; i < PARALLEL_OPS; i++)
+	for (i = 0; i < PARALLEL_OPS && pt_now_ms() < hard_end; i++)
 		random_op(u);
 	return NULL;
 }
@@ -1173,7 +1174,8 @@ static void serial_round(unsigned long limit)
 {
 	int i;
 
-	for (i = 0; i < SERIAL_OPS && next_op < limit; i++, next_op++)
+	for (i = 0; i < SERIAL_OPS && next_op < limit && pt_now_ms() < hard_end;
+	     i++, next_op++)
 		random_op(&user[rnd(NR)]);
 }
 
@@ -1332,7 +1334,10 @@ int main(int argc, char **argv)
 	if (knobs && pthread_create(&turner, NULL, turn_knobs, &done))
 		pt_die("pthread_create");
 
-	for (end += pt_now_ms(); next_op < limit && pt_now_ms() < end; ) {
+	end += pt_now_ms();
+	if (limit == ULONG_MAX)
+		hard_end = end + 60000;
+	while (next_op < limit && pt_now_ms() < end) {
 		serial_round(limit);
 		check_all(32);
 		if (next_op >= limit)

@@ -96,8 +96,8 @@ PT_TEST(rmap_passes_sharers)
 	long skips;
 
 	make_sharers(_metadata, fd);
-	/* Pages of this CPU that wait to be put on the LRU lists get there. */
-	pt_write_file("/proc/sys/vm/compact_memory", "1");
+	/* Only pages on the LRU lists can be asked. */
+	pt_drain_lru();
 	skips = pt_vmstat("ptshare_rmap_skip");
 	if (idle < 0 || skips < 0)
 		SKIP(return, "no idle page tracking or no ptshare");

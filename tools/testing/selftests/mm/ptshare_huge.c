@@ -238,6 +238,7 @@ PT_TEST(khugepaged)
 {
 	long scan = pt_read_num(THP "khugepaged/scan_sleep_millisecs");
 	long pages = pt_read_num(THP "khugepaged/pages_to_scan");
+	long again = pt_read_num(THP "khugepaged/alloc_sleep_millisecs");
 	int fd = pt_stamped_memfd(LEN, 1), i, k;
 	char enabled[64] = "", shmem[64] = "", num[32];
 	long end, full = LEN / 1024;
@@ -256,10 +257,11 @@ PT_TEST(khugepaged)
 	ASSERT_EQ(0, pt_write_file(THP "shmem_enabled", "advise"));
 	pt_write_file(THP "khugepaged/scan_sleep_millisecs", "10");
 	pt_write_file(THP "khugepaged/pages_to_scan", "65536");
+	pt_write_file(THP "khugepaged/alloc_sleep_millisecs", "10");
 
 	/* One of them wants it. The others share their tables meanwhile. */
 	ASSERT_EQ(0, pt_sys(p[0], SYS_madvise, m[0], LEN, (long)MADV_HUGEPAGE));
-	end = pt_now_ms() + 30000;
+	end = pt_now_ms() + 180000;
 	while (pt_vmstat("thp_file_alloc") >= 0 && pt_now_ms() < end) {
 		for (i = 0; i < NR; i++)
 			EXPECT_EQ(0, pt_touch(p[i], m[i], LEN, i < NR - 1));
@@ -279,6 +281,8 @@ PT_TEST(khugepaged)
 	pt_write_file(THP "khugepaged/scan_sleep_millisecs", num);
 	snprintf(num, sizeof(num), "%ld", pages);
 	pt_write_file(THP "khugepaged/pages_to_scan", num);
+	snprintf(num, sizeof(num), "%ld", again);
+	pt_write_file(THP "khugepaged/alloc_sleep_millisecs", num);
 }
 
 TEST_HARNESS_MAIN

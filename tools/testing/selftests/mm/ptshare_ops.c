@@ -492,7 +492,10 @@ OP(madvise)
 		bool calm = i == MADV_REMOVE;
 
 		note("%d ", i);
-		SYS(madvise, NUM(m + (calm ? CALM_AT : AT)), AT_LEN, i);
+		if (i == MADV_COLLAPSE)
+			note("%ld\n", pt_collapse(v, m + AT, AT_LEN));
+		else
+			SYS(madvise, NUM(m + (calm ? CALM_AT : AT)), AT_LEN, i);
 		note_state();
 	}
 }
@@ -500,7 +503,7 @@ OP(madvise)
 /* Of a collapse the caller has to have what it asked for. */
 OP(madvise_collapse)
 {
-	SYS(madvise, NUM(m + CALM_AT), PT_CHUNK, MADV_COLLAPSE);
+	note("collapse: %ld\n", pt_collapse(v, m + CALM_AT, PT_CHUNK));
 	note("huge: %ld kB\n", pt_smaps(v->pid, m + CALM_AT, "ShmemPmdMapped"));
 	note_state();
 	SYS(madvise, NUM(m + CALM_AT + PT_PAGE), PT_PAGE, MADV_DONTNEED);
@@ -516,11 +519,15 @@ OP(process_madvise)
 		{ m + CALM_AT, PT_CHUNK }, { m + LEN - MB, MB },
 	};
 	unsigned int i;
+	long ret, end;
 
 	for (i = 0; i < ARRAY_SIZE(advice); i++) {
-		note("process_madvise: %ld\n",
-		     syscall(SYS_process_madvise, v->pidfd, iov, 2L,
-			     (long)advice[i], 0L));
+		end = pt_now_ms() + 60000;
+		do {
+			ret = syscall(SYS_process_madvise, v->pidfd, iov, 2L,
+				      (long)advice[i], 0L);
+		} while (ret < 0 && errno == EAGAIN && pt_now_ms() < end);
+		note("process_madvise: %ld\n", ret);
 		note_state();
 	}
 }
@@ -573,7 +580,7 @@ static void note_nodes(const char *what, long flags, int node)
 	int i;
 
 	/* Pages that wait in per-CPU batches cannot be isolated. */
-	pt_write_file("/proc/sys/vm/compact_memory", "1");
+	pt_drain_lru();
 	ret = syscall(SYS_move_pages, v->pid, 4L, page,
 		      node < 0 ? NULL : nodes, status, flags);
 	note("%s: %ld", what, ret);
@@ -1262,7 +1269,7 @@ OP(idle_pages)
 		note("cannot: no idle page tracking\n");
 		return;
 	}
-	pt_write_file("/proc/sys/vm/compact_memory", "1");
+	pt_drain_lru();
 	for (i = 0; i < 2; i++) {
 		char *other = pt_slot(pt_writer[i], 0) + LEN - MB;
 		char *at = m + LEN - MB;
@@ -1327,7 +1334,7 @@ OP(ksm)
 		note("cannot: no KSM\n");
 		return;
 	}
-	end = pt_now_ms() + 10000;
+	end = pt_now_ms() + 120000;
 	while (pt_read_num(MERGED) < 500 && pt_now_ms() < end)
 		pt_sleep_ms(20);
 	note("merged: %d\n", pt_read_num(MERGED) >= 500);

@@ -49,7 +49,7 @@ static struct accounts read_accounts(void)
 static void accounts_return(struct __test_metadata *_metadata,
 			    struct accounts was)
 {
-	long end = pt_now_ms() + 10000;
+	long end = pt_now_ms() + 60000;
 	/* kB that the rest of the system may take meanwhile */
 	long noise = 1024;
 	struct accounts now;

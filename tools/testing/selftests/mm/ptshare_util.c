@@ -216,7 +216,7 @@ void pt_sleep_ms(long ms)
 
 bool pt_await(const unsigned long *p, unsigned long val)
 {
-	long end = pt_now_ms() + 60000;
+	long end = pt_now_ms() + 300000;
 
 	while (pt_get(p) < val) {
 		if (pt_now_ms() > end)
@@ -751,12 +751,18 @@ long pt_poison(struct pt_proc *p, char *addr)
 
 long pt_collapse(struct pt_proc *p, char *addr, size_t len)
 {
-	long end = pt_now_ms() + 10000, ret;
+	long end = pt_now_ms() + 60000, ret;
 
 	do {
 		ret = pt_sys(p, SYS_madvise, addr, len, (long)MADV_COLLAPSE);
-	} while ((ret == -EAGAIN || ret == -EBUSY) && pt_now_ms() < end);
+	} while ((ret == -EAGAIN || ret == -EBUSY || ret == -ENOMEM) &&
+		 pt_now_ms() < end);
 	return ret;
+}
+
+void pt_drain_lru(void)
+{
+	pt_write_file("/proc/sys/vm/drop_caches", "1");
 }
 
 long pt_private_tables(struct pt_proc *p)

@@ -191,6 +191,9 @@ long pt_poison(struct pt_proc *p, char *addr);
  */
 long pt_collapse(struct pt_proc *p, char *addr, size_t len);
 
+/* Pages that wait in per-CPU batches get on the LRU lists; none is moved. */
+void pt_drain_lru(void);
+
 /* PTE tables that p alone owns within its slots */
 long pt_private_tables(struct pt_proc *p);
 /* Forget page tables for other things (thread stacks) from here on. */
