@@ -1041,31 +1041,36 @@ static void truncate_how(unsigned int nr, bool punch)
 {
 	const size_t part = CHUNK;
 	struct touching t = { 0, part, PAGE, false };
+	double ns[MAX_ROUNDS];
 	char param[64];
-	long before, ipis;
+	long before, ipis = 0;
 	struct object o;
 	struct crew c;
-	unsigned long ns;
+	unsigned long t0;
+	unsigned int round;
 	int fd, err;
 
 	make_object(&o, TMPFS, 16 * MIB, part);
 	before = links();
-	crew_open(&c, nr);
-	crew_fill(&c, &o, &t, nr);
 	fd = open(o.path, O_RDWR);
-	ipis = flush_ipis();
-	ns = now_ns();
-	err = punch ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, part) :
-		      ftruncate(fd, 0);
-	ns = now_ns() - ns;
-	if (err)
-		die("truncate: %s", strerror(errno));
+	for (round = 0; round < opt.rounds; round++) {
+		crew_open(&c, nr);
+		crew_fill(&c, &o, &t, nr);
+		ipis -= flush_ipis();
+		t0 = now_ns();
+		err = punch ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, part) :
+			      ftruncate(fd, 0);
+		ns[round] = now_ns() - t0;
+		ipis += flush_ipis();
+		if (err || ftruncate(fd, o.size))
+			die("truncate: %s", strerror(errno));
+		crew_dismiss(&c);
+	}
 	snprintf(param, sizeof(param), "%s:%u", punch ? "punch" : "truncate", nr);
-	result("truncate.page", param, (double)ns / (part / PAGE), "ns");
-	result("truncate.flush_ipis", param, (double)(flush_ipis() - ipis) / (part / PAGE), "ipis");
+	result("truncate.page", param, median(ns, round) / (part / PAGE), "ns");
+	result("truncate.flush_ipis", param, (double)ipis / round / (part / PAGE), "ipis");
 	result("truncate.links", param, links() - before, "links");
 	close(fd);
-	crew_dismiss(&c);
 	drop_object(&o);
 }
 

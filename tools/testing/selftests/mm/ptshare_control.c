@@ -917,10 +917,15 @@ CONTROL_TEST(placement_without_room)
 	size_t len;
 
 	pt_set_mode(2);
-	/* Fill all that MAP_32BIT may use. It begins at random in the first part. */
-	m = (char *)0x40000000;
-	ASSERT_EQ(m, pt_mmap(p, m, 32 * MB, PROT_NONE, MAP_PRIVATE |
-			     MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
+	/*
+	 * Fill all that MAP_32BIT may use. It begins at random in the first part,
+	 * where the heap may be, just as well.
+	 */
+	for (m = (char *)0x40000000; m < (char *)0x42000000; m += MB) {
+		if (pt_mmap(p, m, MB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+			    MAP_FIXED_NOREPLACE, -1, 0) != m)
+			ASSERT_EQ(EEXIST, errno);
+	}
 	for (len = 1UL << 30; len >= PT_PAGE; len /= 2) {
 		while ((m = pt_mmap(p, NULL, len, PROT_NONE,
 				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT |
