@@ -24,7 +24,7 @@ seconds=$((MINUTES * 60))
 
 begin=$(date +%s)
 echo "fuzz.sh: $MINUTES minutes and the time to boot; console: $BUILD/log/fuzz.console"
-# The fuzzer does not stop in the middle of a round.
+# The fuzzer ends its round, for a minute at most, and compares all there is.
 "$top/scripts/vm.sh" -k debug -c 4 -m 3G -t $((seconds + 1800)) -a 'ptshare=2 no5lvl numa=fake=2' -n fuzz -- \
 	"mkfs.ext4 -q /dev/ram0 && mkfs.xfs -q /dev/ram1 && mkdir -p /tmp/tmpfs /tmp/ext4 /tmp/xfs &&
 		mount /dev/ram0 /tmp/ext4 && mount /dev/ram1 /tmp/xfs && mount -t tmpfs tmpfs /tmp/tmpfs || exit

@@ -28,15 +28,15 @@ if [ $# -eq 0 ]; then
 	done
 fi
 for p in "$@"; do
-	# A program that died may have left another.
+	# A program that died may have left another mode.
 	[ ! -e /proc/sys/vm/ptshare ] || echo "$mode" >/proc/sys/vm/ptshare
 	[ ! -e $d/ptshare/delay_us ] || echo 0 >$d/ptshare/delay_us
 	t0=$(date +%s)
 	echo "## $p"
 	# shellcheck disable=SC2086 # a program and its arguments
-	timeout -s KILL "${PTSHARE_TEST_LIMIT:-600}" /opt/ptshare/$p
+	timeout -s KILL "${PTSHARE_TEST_LIMIT:-1800}" /opt/ptshare/$p
 	st=$?
-	# Its processes live in groups of their own.
+	# timeout does not reach the tests' own process groups.
 	[ $st -ne 137 ] || kill_tests
 	s=$(($(date +%s) - t0))
 	if [ -r $d/ptshare/check ]; then

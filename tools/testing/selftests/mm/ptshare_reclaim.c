@@ -226,7 +226,7 @@ PT_TEST(migration_under_writers)
 /* Soft offlining moves a page away for good; nobody notices. */
 PT_TEST(soft_offline_under_writers)
 {
-	int i, n = pt_effort(8);
+	int i, n = pt_effort(8), moved = 0;
 	long ret = 0;
 
 	pt_start_writers(NULL);
@@ -242,12 +242,14 @@ PT_TEST(soft_offline_under_writers)
 		/* Off the LRU list for now, or no memory to move it to: as it is */
 		EXPECT_TRUE(!ret || ret == -EBUSY || ret == -EIO ||
 			    ret == -ENOMEM);
+		moved += !ret;
 		pt_let_write();
 		EXPECT_EQ(0, pt_lost_writes("soft offline"));
 	}
 	EXPECT_EQ(0, pt_stop_writers());
 	if (ret == -EINVAL)
 		SKIP(return, "no soft offlining");
+	TH_LOG("%d of %d pages moved", moved, n);
 }
 
 /* --- memory hotplug --------------------------------------------------------- */
