@@ -753,7 +753,7 @@ static void bench_populate(void)
 /* fork() and exit of a process with a linked file; the child does nothing. */
 static void bench_forkexit(void)
 {
-	const unsigned int loops = 200;
+	const unsigned int loops = 1000;
 	struct touching all = { 0, opt.mib * MIB, PAGE, true };
 	const struct object *o = big_file();
 	unsigned int i, mapped;

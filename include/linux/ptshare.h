@@ -142,6 +142,15 @@ static inline bool ptshare_used(const struct vm_area_struct *vma)
 	       test_bit(MMF_PTSHARE, &vma->vm_mm->flags);
 }
 
+/*
+ * The same for a whole mm, for those who have unlinked what they found, or have
+ * unmapped everything: to them the flag is exact.
+ */
+static inline bool ptshare_used_mm(const struct mm_struct *mm)
+{
+	return ptshare_active() && test_bit(MMF_PTSHARE, &mm->flags);
+}
+
 /* Is @mm a host? Its flushes concern its members, its cpumask is empty. */
 static inline bool ptshare_is_host(const struct mm_struct *mm)
 {
@@ -161,28 +170,31 @@ static inline struct ptshare_table *ptshare_pte_table(pte_t *pte)
 }
 
 /**
- * ptshare_pte_vma() - find the VMA that a PTE is accounted to
- * @pte: the PTE, locked
- * @vma: where the caller found it
+ * ptshare_pte_vma() - find the VMA that the PTE of a fault is accounted to
+ * @vmf: the fault, its PTE mapped and locked
+ * @vma: the VMA of the fault
  *
  * RSS and reverse mappings of a shared table are its host's, so that whoever
  * removes the PTE takes them off where they were put on.
  *
+ * A fault around calls this for every page. Therefore it takes the fault and
+ * looks for the PTE behind the static branch, and takes the VMA, which every
+ * caller has in a register.
+ *
  * Return: @vma, or the VMA of the host.
  */
-static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
-						     struct vm_area_struct *vma)
+static inline struct vm_area_struct *
+ptshare_pte_vma(const struct vm_fault *vmf, struct vm_area_struct *vma)
 {
 	struct ptshare_table *table;
 
 	if (!ptshare_used(vma))
 		return vma;
-	table = ptshare_pte_table(pte);
+	table = ptshare_pte_table(vmf->pte);
 	return table ? table->vma : vma;
 }
 
 void ptshare_mm_init(struct mm_struct *mm);
-void ptshare_mm_check(struct mm_struct *mm);
 void ptshare_gather_init(struct mmu_gather *tlb);
 void ptshare_report_meminfo(struct seq_file *m);
 int ptshare_madvise(struct vm_area_struct *vma, unsigned long start,
@@ -230,13 +242,18 @@ static inline bool ptshare_used(const struct vm_area_struct *vma)
 	return false;
 }
 
+static inline bool ptshare_used_mm(const struct mm_struct *mm)
+{
+	return false;
+}
+
 static inline bool ptshare_is_host(const struct mm_struct *mm)
 {
 	return false;
 }
 
-static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
-						     struct vm_area_struct *vma)
+static inline struct vm_area_struct *
+ptshare_pte_vma(const struct vm_fault *vmf, struct vm_area_struct *vma)
 {
 	return vma;
 }
@@ -246,7 +263,6 @@ static inline struct vm_area_struct *ptshare_pte_vma(pte_t *pte,
 #define ptshare_retract(...) false
 
 static inline void ptshare_mm_init(struct mm_struct *mm) {}
-static inline void ptshare_mm_check(struct mm_struct *mm) {}
 static inline void ptshare_gather_init(struct mmu_gather *tlb) {}
 static inline void ptshare_report_meminfo(struct seq_file *m) {}
 
@@ -342,38 +358,54 @@ static inline bool ptshare_zap_done(struct vm_area_struct *vma,
 	return __ptshare_zap_done(vma, addr, end, details);
 }
 
+/*
+ * The mm of a gather is passed along, because struct mmu_gather, which has
+ * struct ptshare_gather in it, is not complete here.
+ */
+
 bool __ptshare_free(struct mmu_gather *tlb, pmd_t *pmd, unsigned long addr);
 
-static inline bool ptshare_free(struct mmu_gather *tlb, pmd_t *pmd,
-				unsigned long addr)
+static inline bool ptshare_free(struct mmu_gather *tlb, struct mm_struct *mm,
+				pmd_t *pmd, unsigned long addr)
 {
-	if (!ptshare_active())
+	if (!ptshare_used_mm(mm))
 		return false;
 	return __ptshare_free(tlb, pmd, addr);
 }
 
 void __ptshare_flush_unlinked(struct mmu_gather *tlb);
 
-static inline void ptshare_flush_unlinked(struct mmu_gather *tlb)
+static inline void ptshare_flush_unlinked(struct mmu_gather *tlb,
+					  struct mm_struct *mm)
 {
-	if (ptshare_active())
+	if (ptshare_used_mm(mm))
 		__ptshare_flush_unlinked(tlb);
 }
 
 void __ptshare_put_unlinked(struct mmu_gather *tlb);
 
-static inline void ptshare_put_unlinked(struct mmu_gather *tlb)
+static inline void ptshare_put_unlinked(struct mmu_gather *tlb,
+					struct mm_struct *mm)
 {
-	if (ptshare_active())
+	if (ptshare_used_mm(mm))
 		__ptshare_put_unlinked(tlb);
 }
 
 void __ptshare_gather_finish(struct mmu_gather *tlb);
 
-static inline void ptshare_gather_finish(struct mmu_gather *tlb)
+static inline void ptshare_gather_finish(struct mmu_gather *tlb,
+					 struct mm_struct *mm)
 {
-	if (ptshare_active())
+	if (ptshare_used_mm(mm))
 		__ptshare_gather_finish(tlb);
+}
+
+void __ptshare_mm_check(struct mm_struct *mm);
+
+static inline void ptshare_mm_check(struct mm_struct *mm)
+{
+	if (ptshare_used_mm(mm))
+		__ptshare_mm_check(mm);
 }
 
 void __ptshare_zap_hosts(struct address_space *mapping, pgoff_t first,

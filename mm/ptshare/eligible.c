@@ -99,17 +99,23 @@ static bool ptshare_wanted(struct vm_area_struct *vma)
 	       (policy == PTSHARE_ADVISED && vma->vm_flags & VM_SHARE_PT);
 }
 
-/* Is the chunk at @addr all inside @vma, and a chunk of the file too? */
+/*
+ * Is the chunk at @addr all inside @vma, and a chunk of the file too? Beyond
+ * its end a fault would leave a table behind, and get SIGBUS.
+ */
 static enum vm_event_item ptshare_chunk_eligible(struct vm_area_struct *vma,
 						 unsigned long addr,
 						 pgoff_t pgoff)
 {
+	struct inode *inode = vma->vm_file->f_mapping->host;
+
 	if (!IS_ALIGNED((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff,
 			PTSHARE_CHUNK_PAGES))
 		return PTSHARE_FALLBACK_ALIGN;
 	addr &= PMD_MASK;
 	if (addr < vma->vm_start || addr + PMD_SIZE > vma->vm_end ||
-	    pgoff >= ptshare_host_end() >> PAGE_SHIFT)
+	    pgoff >= ptshare_host_end() >> PAGE_SHIFT ||
+	    pgoff >= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
 		return PTSHARE_FALLBACK_EDGE;
 	return PTSHARE_LINK;
 }
@@ -121,7 +127,8 @@ static enum vm_event_item ptshare_chunk_eligible(struct vm_area_struct *vma,
  * @pgoff: a page of the chunk, page offset
  *
  * One PMD entry beats a shared table. Without a folio in the page cache shmem
- * may be about to allocate one.
+ * may be about to allocate one, or readahead for MADV_HUGEPAGE. The fault that
+ * comes back from that maps it only where there is no table yet.
  *
  * Context: mmap_lock, VMA lock or i_mmap_rwsem, at least for read. Does not
  *	sleep.
@@ -137,11 +144,14 @@ bool ptshare_huge_preferred(struct vm_area_struct *vma, pgoff_t pgoff)
 		return false;
 
 	folio = filemap_get_folio(mapping, pgoff);
-	if (IS_ERR(folio))
-		return shmem_mapping(mapping) &&
-		       (shmem_allowable_huge_orders(mapping->host, vma, pgoff,
-						    0, false) &
-			BIT(PMD_ORDER));
+	if (IS_ERR(folio)) {
+		if (shmem_mapping(mapping))
+			return shmem_allowable_huge_orders(mapping->host, vma,
+							   pgoff, 0, false) &
+			       BIT(PMD_ORDER);
+		return vma->vm_flags & VM_HUGEPAGE &&
+		       mapping_max_folio_size(mapping) >= PMD_SIZE;
+	}
 	huge = folio_order(folio) == PMD_ORDER;
 	folio_put(folio);
 	return huge;

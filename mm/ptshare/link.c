@@ -26,6 +26,12 @@ static pte_t ptshare_peek(struct ptshare_table *table, unsigned long addr)
 	return ptep_get_lockless(ptes + pte_index(addr));
 }
 
+/* Was the page of @pte broken? */
+static bool ptshare_pte_poisoned(pte_t pte)
+{
+	return is_swap_pte(pte) && is_hwpoison_entry(pte_to_swp_entry(pte));
+}
+
 /*
  * A fault links up to so many chunks, a window aligned in the address space.
  * Few faults for those who go through a file, and for those who want one page
@@ -137,7 +143,8 @@ bool __ptshare_link(struct vm_fault *vmf, bool again)
 	if (!host)
 		goto out;
 	if (!ptshare_join(host, mm, PTSHARE_AROUND,
-			  make ? GFP_KERNEL_ACCOUNT : GFP_NOWAIT))
+			  make ? GFP_KERNEL_ACCOUNT :
+				 GFP_NOWAIT | __GFP_ACCOUNT))
 		goto put_host;
 	/* From here on ptshare_unlink_all() finds this mm, or this finds 0. */
 	if (READ_ONCE(ptshare_policy) == PTSHARE_NEVER) {
@@ -153,13 +160,14 @@ bool __ptshare_link(struct vm_fault *vmf, bool again)
 	 * Without sharing a process gets rid of a poison entry by MADV_DONTNEED
 	 * or a new mapping, and reads the page that took the place of the
 	 * broken one. A shared table keeps the entry for as long as anybody
-	 * links it, so such a process gets a table of its own.
+	 * links it, so such a process gets a table of its own, even if it is
+	 * faster than the walk that leaves the entry and marks the table.
 	 */
-	if (READ_ONCE(table->poisoned)) {
+	pte = ptshare_peek(table, vmf->address);
+	if (READ_ONCE(table->poisoned) || ptshare_pte_poisoned(pte)) {
 		event = PTSHARE_FALLBACK_POISON;
 		goto put_table;
 	}
-	pte = ptshare_peek(table, vmf->address);
 	populated = true;
 	linked = ptshare_set_pmds(vmf, table);
 	if (!linked)

@@ -196,10 +196,10 @@ void ptshare_mm_init(struct mm_struct *mm)
 }
 
 /**
- * ptshare_mm_check() - complain about an mm that is freed while it shares
+ * __ptshare_mm_check() - complain about an mm that is freed while it shares
  * @mm: the mm
  */
-void ptshare_mm_check(struct mm_struct *mm)
+void __ptshare_mm_check(struct mm_struct *mm)
 {
 	if (WARN_ON_ONCE(!RB_EMPTY_ROOT(&mm->ptshare_members)))
 		pr_alert("BUG: mm:%p freed while a host flushes it\n", mm);

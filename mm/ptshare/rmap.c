@@ -45,6 +45,18 @@ static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
 	return nr;
 }
 
+/* Is any page of @folio, not only those that it knows of, broken? */
+static bool ptshare_folio_poisoned(struct folio *folio)
+{
+	unsigned long i;
+
+	for (i = 0; i < folio_nr_pages(folio); i++) {
+		if (PageHWPoison(folio_page(folio, i)))
+			return true;
+	}
+	return false;
+}
+
 /**
  * __ptshare_rmap_walk() - walk the hosts of a file for a folio
  * @folio: the folio, locked
@@ -67,6 +79,7 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 			 struct rmap_walk_control *rwc)
 {
 	pgoff_t pgoff = folio_pgoff(folio);
+	pgoff_t chunk = pgoff / PTSHARE_CHUNK_PAGES;
 	int unseen = folio_mapcount(folio);
 	struct ptshare_host *host = NULL;
 	bool over = false;
@@ -76,17 +89,26 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 	while (!over && (host = ptshare_host_next(mapping, host))) {
 		struct vm_area_struct *vma = host->vma;
 		int seen = rwc->seen ? *rwc->seen : 0;
+		int mapped = folio_mapcount(folio);
 
 		if (pgoff + folio_nr_pages(folio) > vma_pages(vma))
 			continue;
 		/* The walk may leave poison entries. */
 		if (folio_contain_hwpoisoned_page(folio))
-			ptshare_table_poison(host, pgoff / PTSHARE_CHUNK_PAGES);
+			ptshare_table_poison(host, chunk);
+		ptshare_delay();
 		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
 			continue;
 		over = !rwc->rmap_one(folio, vma, pgoff << PAGE_SHIFT,
 				      rwc->arg) ||
 		       (rwc->done && rwc->done(folio));
+		/*
+		 * memory_failure() marks a page before it waits for the folio
+		 * lock. Migration may have seen that, and not the test above.
+		 */
+		if (folio_mapcount(folio) < mapped &&
+		    ptshare_folio_poisoned(folio))
+			ptshare_table_poison(host, chunk);
 		if (rwc->seen) {
 			/* If it did something about all, no need to look. */
 			seen = *rwc->seen - seen;

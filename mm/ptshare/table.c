@@ -232,7 +232,7 @@ struct ptshare_table *ptshare_table_get(struct ptshare_host *host,
 }
 
 /**
- * ptshare_table_poison() - remember that a table may have a poison entry
+ * ptshare_table_poison() - remember that a table has or may get a poison entry
  * @host: the host
  * @chunk: which table, in units of PMD_SIZE
  *

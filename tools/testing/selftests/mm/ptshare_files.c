@@ -609,6 +609,37 @@ PT_TEST(collapse)
 	end(_metadata);
 }
 
+/*
+ * A file system with large folios reads huge pages for MADV_HUGEPAGE. The fault
+ * that waits for that has to find a place for one. With MADV_RANDOM nothing is
+ * read in advance, so that each chunk has such a fault.
+ */
+PT_TEST(huge_read)
+{
+	int i;
+
+	if (variant->fs != &pt_xfs)
+		SKIP(return, "no large folios");
+	if (!begin(_metadata, variant->fs))
+		return;
+	EXPECT_EQ(0, pt_write_file("/proc/sys/vm/compact_memory", "1"));
+	ASSERT_EQ(0, posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	for (i = 0; i < NR; i++) {
+		p[i] = pt_spawn();
+		m[i] = pt_map(p[i], i, fd, LEN, 0, RW);
+		ASSERT_EQ(0, pt_sys(p[i], SYS_madvise, m[i], LEN,
+				    (long)MADV_HUGEPAGE));
+		ASSERT_EQ(0, pt_sys(p[i], SYS_madvise, m[i], LEN,
+				    (long)MADV_RANDOM));
+		EXPECT_EQ(0, pt_verify(p[i], m[i], 0, LEN, 1));
+		EXPECT_LT(0, pt_smaps(p[i]->pid, m[i], "FilePmdMapped"));
+	}
+	EXPECT_EQ(0, pt_fill(p[0], m[0], 0, LEN, 2));
+	for (i = 0; i < NR; i++)
+		EXPECT_EQ(0, pt_verify(p[i], m[i], 0, LEN, 2));
+	end(_metadata);
+}
+
 /* --- stackable file systems -------------------------------------------------- */
 
 /* Tables of its own, which may be shared, that it takes @q to read the file */

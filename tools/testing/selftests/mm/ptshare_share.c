@@ -460,6 +460,26 @@ PT_TEST(truncate)
 	EXPECT_EQ(42UL, val);
 }
 
+/* Beyond the end of a file there is nothing to map, and nothing to pay for. */
+PT_TEST(beyond_the_end)
+{
+	int fd = pt_stamped_memfd(16 * MB, 1);
+	struct pt_proc *p = pt_spawn();
+	char *m = pt_map(p, 0, fd, 32 * MB, 0, RW);
+	long tables = pt_tables();
+	unsigned long val;
+
+	EXPECT_EQ(SIGBUS, pt_peek(p, m + 16 * MB, &val));
+	EXPECT_EQ(SIGBUS, pt_poke(p, m + 21 * MB, 1));
+	EXPECT_EQ(tables, pt_tables());
+	EXPECT_EQ(0, pt_private_tables(p));
+	ASSERT_EQ(0, ftruncate(fd, 32 * MB));
+	EXPECT_EQ(0, pt_poke(p, m + 21 * MB, 1));
+	EXPECT_EQ(0, pt_verify(p, m, 0, 16 * MB, 1));
+	if (pt_on())
+		EXPECT_EQ(0, pt_private_tables(p));
+}
+
 static long enter_shm(struct pt_proc *p)
 {
 	memcpy(pt_scratch(p), "/dev/shm", sizeof("/dev/shm"));
