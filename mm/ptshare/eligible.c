@@ -100,8 +100,8 @@ static bool ptshare_wanted(struct vm_area_struct *vma)
 }
 
 /*
- * Is the chunk at @addr all inside @vma, and a chunk of the file too? Beyond
- * its end a fault would leave a table behind, and get SIGBUS.
+ * Is the chunk at @addr all inside @vma, and a chunk of the file too? In one
+ * beyond its end a fault would leave a table behind, and get SIGBUS.
  */
 static enum vm_event_item ptshare_chunk_eligible(struct vm_area_struct *vma,
 						 unsigned long addr,
@@ -115,12 +115,31 @@ static enum vm_event_item ptshare_chunk_eligible(struct vm_area_struct *vma,
 	addr &= PMD_MASK;
 	if (addr < vma->vm_start || addr + PMD_SIZE > vma->vm_end ||
 	    pgoff >= ptshare_host_end() >> PAGE_SHIFT ||
-	    pgoff >= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
+	    round_down(pgoff, PTSHARE_CHUNK_PAGES) >=
+	    DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
 		return PTSHARE_FALLBACK_EDGE;
 	return PTSHARE_LINK;
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/*
+ * Will a fault have a huge page read? Only where there is nothing in the way: a
+ * page of the chunk in the page cache, or the end of the file. Else fault-around
+ * could find a page, and make a private table for it.
+ */
+static bool ptshare_huge_read(struct vm_area_struct *vma, pgoff_t pgoff)
+{
+	struct address_space *mapping = vma->vm_file->f_mapping;
+	loff_t start = (loff_t)round_down(pgoff, PTSHARE_CHUNK_PAGES) <<
+		       PAGE_SHIFT;
+	loff_t end = start + PMD_SIZE;
+
+	return vma->vm_flags & VM_HUGEPAGE &&
+	       mapping_max_folio_size(mapping) >= PMD_SIZE &&
+	       i_size_read(mapping->host) >= end &&
+	       !filemap_range_has_page(mapping, start, end - 1);
+}
+
 /**
  * ptshare_huge_preferred() - is a huge page to be mapped here?
  * @vma: the VMA
@@ -149,8 +168,7 @@ bool ptshare_huge_preferred(struct vm_area_struct *vma, pgoff_t pgoff)
 			return shmem_allowable_huge_orders(mapping->host, vma,
 							   pgoff, 0, false) &
 			       BIT(PMD_ORDER);
-		return vma->vm_flags & VM_HUGEPAGE &&
-		       mapping_max_folio_size(mapping) >= PMD_SIZE;
+		return ptshare_huge_read(vma, pgoff);
 	}
 	huge = folio_order(folio) == PMD_ORDER;
 	folio_put(folio);

@@ -208,7 +208,7 @@ void ptshare_host_put(struct ptshare_host *host)
 	list_del(&host->all);
 	spin_unlock(&ptshare_hosts_lock);
 
-	VM_WARN_ON_ONCE(atomic_long_read(&host->nr_tables));
+	WARN_ON_ONCE(atomic_long_read(&host->nr_tables));
 	count_vm_event(PTSHARE_HOST_FREE);
 	trace_ptshare_host_free(host);
 	ptshare_host_free(host);

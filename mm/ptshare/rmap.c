@@ -106,7 +106,8 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 		 * memory_failure() marks a page before it waits for the folio
 		 * lock. Migration may have seen that, and not the test above.
 		 */
-		if (folio_mapcount(folio) < mapped &&
+		if ((!folio_test_large(folio) ||
+		     folio_mapcount(folio) < mapped) &&
 		    ptshare_folio_poisoned(folio))
 			ptshare_table_poison(host, chunk);
 		if (rwc->seen) {

@@ -629,10 +629,9 @@ PT_TEST(memory_failure)
 	if (pt_on())
 		EXPECT_LT(ret, pt_vmstat("ptshare_fallback_poison"));
 
-	/* The file loses the page. The entries of the processes stay bad... */
+	/* The file loses the page. Who drops his entry gets the new one. */
 	pt_punch(fd, bad, PT_PAGE);
 	pt_stamp_file(fd, bad / PT_PAGE, PT_PAGE, 2);
-	/* ...until they drop them. */
 	ASSERT_EQ(0, pt_sys(p[0], SYS_madvise, pt_slot(p[0], 0) + bad, PT_PAGE,
 			    (long)MADV_DONTNEED));
 	EXPECT_EQ(0, pt_verify(p[0], pt_slot(p[0], 0) + bad, bad / PT_PAGE,
@@ -648,75 +647,6 @@ PT_TEST(memory_failure)
 	m = pt_map(late, 0, fd, 32 * MB, 0, RW);
 	EXPECT_EQ(0, pt_verify(late, m + bad, bad / PT_PAGE, PT_PAGE, 3));
 	EXPECT_EQ(0, pt_verify(late, m, 0, bad, 1));
-}
-
-/* Move the page at arg[0] to node arg[1]: the node it is on then, or -errno. */
-static long move_page(unsigned long *arg)
-{
-	int node = arg[1], status = -EAGAIN;
-	void *page = (void *)arg[0];
-
-	if (syscall(SYS_move_pages, 0, 1L, &page, &node, &status,
-		    (long)MPOL_MF_MOVE_ALL))
-		return -errno;
-	return status;
-}
-
-/*
- * A page may turn out to be broken while it is moved, and memory_failure() waits
- * for that to end. Moving leaves the bad entry then. Who drops his gets a good
- * page all the same.
- */
-PT_TEST(memory_failure_in_migration)
-{
-	int fd = pt_stamped_memfd(32 * MB, 1), i, n = pt_effort(16), hit = 0;
-	struct pt_proc *p[NR], *late;
-	unsigned long val;
-	long ret, moved;
-	char *m;
-
-	for (i = 0; i < NR; i++) {
-		p[i] = pt_spawn();
-		m = pt_map(p[i], i, fd, 32 * MB, 0, RW);
-		ASSERT_EQ(0, pt_touch(p[i], m, 32 * MB, true));
-	}
-	pt_drain_lru();
-	if (pt_call(p[0], move_page, pt_slot(p[0], 0), 1) != 1)
-		SKIP(return, "no second node to move pages to");
-	/* A chunk each: once there was a bad page, nobody links its table. */
-	for (i = 0; i < n; i++) {
-		unsigned long bad = i * PT_CHUNK + 17 * PT_PAGE;
-
-		pt_call(p[0], move_page, pt_slot(p[0], 0) + bad, 0);
-		/* Slow, from the look at the page to that at its PTE */
-		pt_set_delay_us(200000);
-		pt_start(p[0], move_page, pt_slot(p[0], 0) + bad, 1);
-		pt_sleep_ms(20 << i % 4);
-		ret = pt_poison(p[1], pt_slot(p[1], 1) + bad);
-		moved = pt_finish(p[0]);
-		pt_set_delay_us(0);
-		if (ret == -EINVAL)
-			SKIP(return, "no memory failure injection");
-		/* Who moves the page may still have a reference to it. */
-		EXPECT_TRUE(!ret || ret == -EBUSY);
-		hit += moved != 1;
-		EXPECT_EQ(PT_MCE, pt_peek(p[0], pt_slot(p[0], 0) + bad, &val));
-		EXPECT_EQ(PT_MCE, pt_peek(p[2], pt_slot(p[2], 2) + bad, &val));
-
-		pt_punch(fd, bad, PT_PAGE);
-		pt_stamp_file(fd, bad / PT_PAGE, PT_PAGE, 2);
-		ASSERT_EQ(0, pt_sys(p[0], SYS_madvise, pt_slot(p[0], 0) + bad,
-				    PT_PAGE, (long)MADV_DONTNEED));
-		EXPECT_EQ(0, pt_verify(p[0], pt_slot(p[0], 0) + bad,
-				       bad / PT_PAGE, PT_PAGE, 2));
-		/* Who comes by a neighbour of the page has no bad entry, either. */
-		late = pt_spawn();
-		m = pt_map(late, 0, fd, 32 * MB, 0, RW);
-		EXPECT_EQ(0, pt_peek(late, m + bad + PT_PAGE, &val));
-		EXPECT_EQ(0, pt_verify(late, m + bad, bad / PT_PAGE, PT_PAGE, 2));
-		pt_kill(late);
-	}
-	TH_LOG("%d of %d during the move", hit, n);
 }
 
 TEST_HARNESS_MAIN

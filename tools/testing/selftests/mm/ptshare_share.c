@@ -473,6 +473,10 @@ PT_TEST(beyond_the_end)
 	EXPECT_EQ(SIGBUS, pt_poke(p, m + 21 * MB, 1));
 	EXPECT_EQ(tables, pt_tables());
 	EXPECT_EQ(0, pt_private_tables(p));
+	/* Its last chunk is shared, if but for the pages that there are. */
+	ASSERT_EQ(0, ftruncate(fd, 16 * MB + 5 * PT_PAGE));
+	EXPECT_EQ(SIGBUS, pt_peek(p, m + 16 * MB + 5 * PT_PAGE, &val));
+	EXPECT_EQ(0, pt_poke(p, m + 16 * MB + 4 * PT_PAGE, 1));
 	ASSERT_EQ(0, ftruncate(fd, 32 * MB));
 	EXPECT_EQ(0, pt_poke(p, m + 21 * MB, 1));
 	EXPECT_EQ(0, pt_verify(p, m, 0, 16 * MB, 1));
