@@ -605,11 +605,11 @@ PT_TEST(poison_in_migration)
 		pt_set_delay_us(0);
 		if (ret == -EINVAL)
 			break;
-		/* Who moves the page may still have a reference to it. */
-		EXPECT_TRUE(!ret || ret == -EBUSY);
+		/* If it is not back on its LRU list by then, it stays in the file. */
+		if (ret == -EBUSY)
+			continue;
+		EXPECT_EQ(0, ret);
 		hit += moved != 1;
-
-		EXPECT_EQ(PT_MCE, pt_peek(p[2], m[2] + bad, &val));
 		ASSERT_EQ(0, pt_sys(p[0], SYS_madvise, m[0] + bad, PT_PAGE,
 				    (long)MADV_DONTNEED));
 		EXPECT_EQ(0, pt_verify(p[0], m[0] + bad, bad / PT_PAGE,
