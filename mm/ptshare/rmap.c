@@ -45,10 +45,18 @@ static int ptshare_count_mapped(struct folio *folio, struct ptshare_host *host)
 	return nr;
 }
 
-/* Is any page of @folio, not only those that it knows of, broken? */
-static bool ptshare_folio_poisoned(struct folio *folio)
+/*
+ * May a walk of @folio, whose mapcount was @mapped before, have left a poison
+ * entry? A large folio does not know of all its pages that are broken.
+ */
+static bool ptshare_left_poison(struct folio *folio, int mapped)
 {
 	unsigned long i;
+
+	if (!folio_test_large(folio))
+		return folio_test_hwpoison(folio);
+	if (folio_mapcount(folio) == mapped)
+		return false;
 
 	for (i = 0; i < folio_nr_pages(folio); i++) {
 		if (PageHWPoison(folio_page(folio, i)))
@@ -80,7 +88,7 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 {
 	pgoff_t pgoff = folio_pgoff(folio);
 	pgoff_t chunk = pgoff / PTSHARE_CHUNK_PAGES;
-	int unseen = folio_mapcount(folio);
+	int mapped = folio_mapcount(folio), unseen = mapped;
 	struct ptshare_host *host = NULL;
 	bool over = false;
 
@@ -89,7 +97,6 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 	while (!over && (host = ptshare_host_next(mapping, host))) {
 		struct vm_area_struct *vma = host->vma;
 		int seen = rwc->seen ? *rwc->seen : 0;
-		int mapped = folio_mapcount(folio);
 
 		if (pgoff + folio_nr_pages(folio) > vma_pages(vma))
 			continue;
@@ -106,9 +113,7 @@ bool __ptshare_rmap_walk(struct folio *folio, struct address_space *mapping,
 		 * memory_failure() marks a page before it waits for the folio
 		 * lock. Migration may have seen that, and not the test above.
 		 */
-		if ((!folio_test_large(folio) ||
-		     folio_mapcount(folio) < mapped) &&
-		    ptshare_folio_poisoned(folio))
+		if (unlikely(ptshare_left_poison(folio, mapped)))
 			ptshare_table_poison(host, chunk);
 		if (rwc->seen) {
 			/* If it did something about all, no need to look. */
